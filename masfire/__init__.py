@@ -1,0 +1,1 @@
+"""masfire: record, break, judge and guard multi-agent LLM systems."""

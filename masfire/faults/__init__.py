@@ -1,0 +1,1 @@
+"""Faults: how a system is broken on purpose, where, when and how often."""

@@ -1,0 +1,308 @@
+"""The one gate: every step passes the interceptors here before it is written down."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from masfire.errors import BudgetExceeded, RefusedValue
+from masfire.trace.context import ContextTable
+from masfire.trace.model import Action, Body, End, Header, Injection, Step, Trace
+from masfire.trace.payload import EMPTY, Payload, pack
+
+Interceptor: TypeAlias = "Callable[[Step, Sequence[Step]], Sequence[Step] | Awaitable[Sequence[Step]]]"
+"""One function: (step, history) → the steps to record in its place.
+
+Return `(step,)` to let it pass, `()` to swallow it, several to multiply it. Each returned step goes
+on to the next interceptor alone, depth-first: the third copy of a storm is judged knowing the second.
+`history` holds the visible steps recorded so far (as stored, that is redacted). A step whose body is
+an Injection is written down as ground truth and shown to no further interceptor and no caller.
+An awaitable result is allowed under `asubmit` only.
+"""
+
+
+class Sink(Protocol):
+    """Where recorded steps go (a file, usually)."""
+
+    def write(self, step: Step) -> Step:
+        """Write one step durably; return it as stored (redacted)."""
+
+    def close(self, end: End | None) -> None:
+        """Write the end record, if any, and release the resource."""
+
+
+class Witness(Protocol):
+    """Somebody who wants to know what the receiving side really got."""
+
+    def received(self, index: int, content: Any, by: str) -> Step | None:
+        """Look at what `by` received of step `index`; return an Injection step to record, or None."""
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """What one run may use up before masfire stops it; 0 means unlimited.
+
+    Dropped or circling messages make agents ask forever, so every run has a budget of its own.
+    """
+
+    steps: int = 100_000
+    calls: int = 2_000
+    seconds: float = 0.0
+
+
+class Recorder:
+    """Guards one run's step sequence: interceptors first, then the record.
+
+    Thread-safe. `submit` returns the visible steps that were recorded in place of the one offered:
+    what the adapter must now really deliver. Payloads in them are not redacted; those in `steps` are.
+    """
+
+    def __init__(
+        self,
+        header: Header,
+        *,
+        sink: Sink | None = None,
+        interceptors: Sequence[Interceptor] = (),
+        witnesses: Sequence[Witness] = (),
+        budget: Budget | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.header = header
+        self.budget = budget or Budget()
+        self.steps: list[Step] = []
+        self.injections: list[Step] = []
+        self.calls = 0
+        self.notes: dict[str, Any] = {}
+        """Per-run state of adapters, keyed by adapter name."""
+        self._sink = sink
+        self._interceptors = tuple(interceptors)
+        self._witnesses = tuple(witnesses)
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._context = ContextTable()
+        self._started = time.monotonic()
+        self._end: End | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Return whether `finish` was called; a finished recorder records nothing more."""
+        return self._end is not None
+
+    def submit(
+        self, agent: str, body: Body, *, role: str = "", parents: tuple[int, ...] = ()
+    ) -> tuple[Step, ...]:
+        """Pass one step through the gate; return what was recorded in its place.
+
+        Raise BudgetExceeded when the run has used up its budget, and whatever an interceptor raises.
+        """
+        with self._lock:
+            self._spend(body)
+            if not self._interceptors:
+                return (self._commit(Step(len(self.steps), self._clock(), agent, body, role, parents)),)
+            offered = Step(len(self.steps), self._clock(), agent, body, role, parents)
+            recorded: list[Step] = []
+            self._descend(offered, 0, recorded)
+            return tuple(recorded)
+
+    async def asubmit(
+        self, agent: str, body: Body, *, role: str = "", parents: tuple[int, ...] = ()
+    ) -> tuple[Step, ...]:
+        """Like `submit`, for interceptors that wait. No lock is held while one does.
+
+        When other steps were recorded meanwhile, the waiting interceptor is asked again before its
+        answer is committed; after three rounds its last answer stands.
+        """
+        with self._lock:
+            self._spend(body)
+            offered = Step(len(self.steps), self._clock(), agent, body, role, parents)
+        recorded: list[Step] = []
+        await self._adescend(offered, 0, recorded)
+        return tuple(recorded)
+
+    def received(self, index: int, content: Any, *, by: str) -> None:
+        """Tell the witnesses what the receiving side `by` really got of step `index`."""
+        if not self._witnesses:
+            return
+        with self._lock:
+            for witness in self._witnesses:
+                mark = witness.received(index, content, by)
+                if mark is not None:
+                    self._mark(mark)
+
+    def mark(self, injection: Step) -> None:
+        """Write down a piece of ground truth outside any submission (a final state)."""
+        with self._lock:
+            self._mark(injection)
+
+    def finish(
+        self, status: str, *, error: str = "", answer: Any = None, success: bool | None = None
+    ) -> Trace:
+        """End the run, close the sink, return the trace. Calling it again returns the same trace."""
+        with self._lock:
+            if self._end is None:
+                try:
+                    packed = pack(answer)
+                except RefusedValue as refused:
+                    packed = pack({"$refused": refused.message})
+                self._end = End(
+                    status, error, packed, success, len(self.steps), time.monotonic() - self._started
+                )
+                if self._sink is not None:
+                    self._sink.close(self._end)
+            return self.trace()
+
+    def trace(self) -> Trace:
+        """Return the run so far as a value."""
+        with self._lock:
+            return Trace(self.header, tuple(self.steps), tuple(self.injections), self._end)
+
+    def _descend(self, step: Step, level: int, recorded: list[Step]) -> None:
+        if isinstance(step.body, Injection):
+            self._mark(step)
+            return
+        if level == len(self._interceptors):
+            recorded.append(self._commit(self._renumber(step)))
+            return
+        replacement = self._interceptors[level](self._renumber(step), self.steps)
+        if inspect.isawaitable(replacement):
+            raise TypeError("An interceptor that waits needs asubmit; this step came through submit.")
+        for item in replacement:
+            self._descend(item, level + 1, recorded)
+
+    async def _adescend(self, step: Step, level: int, recorded: list[Step]) -> None:
+        if isinstance(step.body, Injection):
+            self._mark(step)
+            return
+        if level == len(self._interceptors):
+            with self._lock:
+                recorded.append(self._commit(self._renumber(step)))
+            return
+        for _ in range(3):
+            with self._lock:
+                known = len(self.steps)
+                replacement = self._interceptors[level](self._renumber(step), self.steps)
+            if not inspect.isawaitable(replacement):
+                break
+            replacement = await replacement
+            if len(self.steps) == known:
+                break
+        for item in replacement:
+            await self._adescend(item, level + 1, recorded)
+
+    def _renumber(self, step: Step) -> Step:
+        if step.step == len(self.steps):
+            return step
+        return msgspec.structs.replace(step, step=len(self.steps))
+
+    def _commit(self, step: Step) -> Step:
+        stored = step
+        body = step.body
+        if isinstance(body, Action) and body.kind == "model_call":
+            stored = step.with_payload(self._context.shorten(body.proposed, step.step))
+        if self._sink is not None:
+            stored = self._sink.write(stored)
+        self.steps.append(stored)
+        return step
+
+    def _mark(self, injection: Step) -> None:
+        stored = injection if self._sink is None else self._sink.write(injection)
+        self.injections.append(stored)
+
+    def _spend(self, body: Body) -> None:
+        if self._end is not None:
+            raise BudgetExceeded(f"Run {self.header.run} is over; nothing more can be recorded in it.")
+        budget = self.budget
+        if isinstance(body, Action) and body.kind == "model_call":
+            self.calls += 1
+            if budget.calls and self.calls > budget.calls:
+                self._exhausted("model calls", budget.calls)
+        if budget.steps and len(self.steps) >= budget.steps:
+            self._exhausted("steps", budget.steps)
+        if budget.seconds and time.monotonic() - self._started > budget.seconds:
+            self._exhausted("seconds", budget.seconds)
+
+    def _exhausted(self, what: str, limit: float) -> None:
+        self.notes["budget"] = f"{limit:g} {what}"
+        raise BudgetExceeded(
+            f"Run {self.header.run} used up its budget of {limit:g} {what}.",
+            hint="Raise `budget` in the plan or the marker if the system needs more.",
+        )
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who is acting in this context: the agent's stable name and where it sits.
+
+    `framework` is empty for plain Python; adapters that deliver messages themselves set it, and the
+    request layer then leaves delivery to them. `parents` are the steps that woke the agent; `path`
+    tells apart the parallel copies of one agent ("worker[2]").
+    """
+
+    agent: str
+    role: str = ""
+    framework: str = ""
+    path: str = ""
+    parents: tuple[int, ...] = ()
+
+
+ACTOR: ContextVar[Actor | None] = ContextVar("masfire_actor", default=None)
+"""The acting agent of this context, set by adapters and by `agent`."""
+
+_RUN: ContextVar[Recorder | None] = ContextVar("masfire_run", default=None)
+_active: list[Recorder] = []
+_active_lock = threading.Lock()
+
+
+def current() -> Recorder | None:
+    """Return the run that steps of this context belong to, or None.
+
+    A context's own run wins; otherwise the only active run of the process (threads started before
+    the run, event loops with older contexts); with several active runs and no context, None.
+    """
+    if not _active:
+        return None
+    run = _RUN.get()
+    if run is not None and not run.finished:
+        return run
+    return _active[0] if len(_active) == 1 else None
+
+
+@contextlib.contextmanager
+def activate(recorder: Recorder) -> Iterator[Recorder]:
+    """Make `recorder` the run of this context (and of everything started from it)."""
+    token = _RUN.set(recorder)
+    with _active_lock:
+        _active.append(recorder)
+    try:
+        yield recorder
+    finally:
+        with _active_lock:
+            _active.remove(recorder)
+        with contextlib.suppress(ValueError):
+            _RUN.reset(token)
+
+
+@contextlib.contextmanager
+def agent(name: str, *, role: str = "") -> Iterator[None]:
+    """Name the agent that acts inside this block (plain Python; frameworks need no naming).
+
+    >>> with agent("planner"):
+    ...     pass
+    """
+    token = ACTOR.set(Actor(name, role))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            ACTOR.reset(token)
+
+
+__all__ = [
+    "ACTOR", "EMPTY", "Actor", "Budget", "Interceptor", "Payload", "Recorder", "Sink", "Witness", "activate",
+    "agent", "current",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""The record of a run: its nouns, its file, its secrets kept."""

@@ -1,0 +1,74 @@
+"""Model requests without repetition: a message that was already recorded becomes a reference.
+
+Agents send their whole history with every request. Stored as is, a trace grows with the square of
+the run; with references each text is stored once. A reference is {"$ref": [step, position]}: the
+message at that position of the request recorded at that step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from masfire.trace.payload import Payload, unpack
+
+if TYPE_CHECKING:
+    from masfire.trace.model import Step
+
+REF = "$ref"
+MIN_LENGTH = 48
+"""Shorter messages (bytes of JSON) are stored again: a reference would not save anything."""
+
+_split: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+LISTS = ("messages", "input", "tools")
+"""The request fields whose items are shared between requests."""
+
+
+class ContextTable:
+    """Which request items this run has already stored, and where (one per recorder)."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, tuple[int, str, int]] = {}
+
+    def shorten(self, request: Payload, step: int) -> Payload:
+        """Return the request with items seen before replaced by references; remember the new ones."""
+        fields = _split.decode(request)
+        changed = False
+        for name in LISTS:
+            raw = fields.get(name)
+            if raw is None or not bytes(raw).startswith(b"["):
+                continue
+            items = _items.decode(raw)
+            for position, item in enumerate(items):
+                key = bytes(item)
+                if len(key) < MIN_LENGTH:
+                    continue
+                first = self._seen.setdefault(key, (step, name, position))
+                if first[0] != step:
+                    items[position] = msgspec.Raw(_encoder.encode({REF: first}))
+                    changed = True
+            fields[name] = msgspec.Raw(_encoder.encode(items))
+        return msgspec.Raw(_encoder.encode(fields)) if changed else request
+
+
+def expand(steps: Sequence[Step], index: int) -> Any:
+    """Return the request body of the model call at `index` with every reference resolved."""
+    body = unpack(steps[index].payload)
+    if not isinstance(body, dict):
+        return body
+    for name in LISTS:
+        items = body.get(name)
+        if isinstance(items, list):
+            body[name] = [_resolve(steps, item) for item in items]
+    return body
+
+
+def _resolve(steps: Sequence[Step], item: Any) -> Any:
+    if not (isinstance(item, dict) and len(item) == 1 and REF in item):
+        return item
+    step, name, position = item[REF]
+    return unpack(steps[step].payload)[name][position]
