@@ -1,1 +1,62 @@
-"""masfire: record, break, judge and guard multi-agent LLM systems."""
+"""masfire: record, break, judge and guard multi-agent LLM systems.
+
+Everything a user needs by name; each is imported when first touched, so `import masfire` stays light.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from masfire.analysis import Report, analyze
+    from masfire.errors import MasfireError
+    from masfire.faults.base import Fault, FaultSpec
+    from masfire.recorder import Budget, agent
+    from masfire.session import Run, run
+    from masfire.trace.io import read_trace
+    from masfire.trace.model import Step, Trace
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Budget": "masfire.recorder",
+    "Fault": "masfire.faults.base",
+    "FaultSpec": "masfire.faults.base",
+    "MasfireError": "masfire.errors",
+    "Report": "masfire.analysis",
+    "Run": "masfire.session",
+    "Step": "masfire.trace.model",
+    "Trace": "masfire.trace.model",
+    "agent": "masfire.recorder",
+    "analyze": "masfire.analysis",
+    "read_trace": "masfire.trace.io",
+    "run": "masfire.session",
+}
+
+__all__ = [
+    "Budget",
+    "Fault",
+    "FaultSpec",
+    "MasfireError",
+    "Report",
+    "Run",
+    "Step",
+    "Trace",
+    "__version__",
+    "agent",
+    "analyze",
+    "read_trace",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'masfire' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
