@@ -1,0 +1,1 @@
+"""The pytest plugin: one fixture, one marker, a red test that names its fault."""
