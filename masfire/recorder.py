@@ -288,6 +288,27 @@ def activate(recorder: Recorder) -> Iterator[Recorder]:
 
 
 @contextlib.contextmanager
+def paused(recorder: Recorder) -> Iterator[None]:
+    """Record nothing in `recorder` inside this block, so that another run can take its place.
+
+    Without this, two runs would be active and code without a context of its own could not tell which.
+    """
+    token = _RUN.set(None)
+    with _active_lock:
+        was_active = recorder in _active
+        if was_active:
+            _active.remove(recorder)
+    try:
+        yield
+    finally:
+        with _active_lock:
+            if was_active:
+                _active.append(recorder)
+        with contextlib.suppress(ValueError):
+            _RUN.reset(token)
+
+
+@contextlib.contextmanager
 def agent(name: str, *, role: str = "") -> Iterator[None]:
     """Name the agent that acts inside this block (plain Python; frameworks need no naming).
 
@@ -304,5 +325,5 @@ def agent(name: str, *, role: str = "") -> Iterator[None]:
 
 __all__ = [
     "ACTOR", "EMPTY", "Actor", "Budget", "Interceptor", "Payload", "Recorder", "Sink", "Witness", "activate",
-    "agent", "current",
+    "agent", "current", "paused",
 ]  # fmt: skip
