@@ -1,0 +1,152 @@
+"""The plugin's options: each on the command line as --masfire-NAME and in the ini file as masfire_NAME."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+REPORTS = ("all", "failures", "none")
+
+_HELP = {
+    "faults": "Fault addresses, separated by commas (repeatable; 'all': every fault). Replaces the markers'.",
+    "seeds": "Seeds to run each marked test under, for example 0,1,2 or 0-4. Replaces the markers'.",
+    "seed": "Seed of runs that name none (default 0).",
+    "dir": "Directory for trace files, relative to the root directory (default .masfire/traces).",
+    "report": "What the summary lists: all, failures (default) or none.",
+    "privacy": "What traces hold: full, redacted (default) or content-off.",
+    "redact": "Further secret patterns (RE2 syntax) to blank out before anything is written (repeatable).",
+    "control": "Whether every expanded test also gets a fault-free case for each seed (true or false).",
+    "budget_steps": "Steps after which a run is stopped (0: unlimited; default 100000).",
+    "budget_calls": "Model calls after which a run is stopped (0: unlimited; default 2000).",
+    "budget_seconds": "Seconds after which a run is stopped at its next step (0: unlimited; the default).",
+}
+_LISTS = ("faults", "redact")
+_DEFAULTS = {"budget_steps": 100_000, "budget_calls": 2_000, "budget_seconds": 0.0}
+
+_READ = pytest.StashKey["Settings"]()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options as given; `given` names those that stand on the command line.
+
+    `faults` and `seeds` are None when neither the command line nor the ini file has them.
+    """
+
+    faults: tuple[str, ...] | None
+    seeds: tuple[int, ...] | None
+    seed: int
+    directory: Path
+    report: str
+    privacy: str
+    redact: tuple[str, ...]
+    control: bool
+    budget: dict[str, float]
+    given: dict[str, Any]
+
+    def overrides(self, name: str) -> bool:
+        """Return whether the command line (not the ini file) has the option."""
+        return name in self.given
+
+    def replay_options(self) -> str:
+        """Return the command-line options that a replay of one test has to repeat, quoted."""
+        parts = []
+        for name, value in self.given.items():
+            if name in ("dir", "report"):
+                continue
+            items = value if isinstance(value, list) else [value]
+            parts += [f"{_option(name)}={shlex.quote(str(item))}" for item in items]
+        return " ".join(parts)
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Add every option and its ini key to pytest's parser."""
+    group = parser.getgroup("masfire", "masfire: fault injection for multi-agent LLM systems")
+    for name, text in _HELP.items():
+        action = "append" if name in _LISTS else "store"
+        kind: Literal["linelist", "string"] = "linelist" if name in _LISTS else "string"
+        group.addoption(
+            f"--masfire-{name.replace('_', '-')}",
+            dest=f"masfire_{name}",
+            action=action,
+            default=None,
+            help=text,
+        )
+        parser.addini(f"masfire_{name}", text, type=kind, default=None)
+
+
+def read(config: pytest.Config) -> Settings:
+    """Return the settings of this session (read once); raise pytest.UsageError for a bad value."""
+    known = config.stash.get(_READ, None)
+    if known is None:
+        known = config.stash[_READ] = _read(config)
+    return known
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds that `text` names, such as "0,1,5-7"; raise ValueError otherwise."""
+    seeds: list[int] = []
+    for part in text.replace(" ", ",").split(","):
+        if not part:
+            continue
+        first, dash, last = part.partition("-") if not part.startswith("-") else (part, "", "")
+        seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+    if not seeds:
+        raise ValueError("no seed")
+    return tuple(dict.fromkeys(seeds))
+
+
+def _read(config: pytest.Config) -> Settings:
+    given = {name: config.getoption(f"masfire_{name}") for name in _HELP}
+    given = {name: value for name, value in given.items() if value is not None}
+
+    def value(name: str) -> Any:
+        return given[name] if name in given else (config.getini(f"masfire_{name}") or None)
+
+    faults = [part.strip() for text in value("faults") or () for part in text.split(",")]
+    directory = Path(value("dir") or ".masfire/traces")
+    return Settings(
+        faults=tuple(filter(None, faults)) or None,
+        seeds=_number("seeds", value("seeds"), parse_seeds, "Write numbers such as 0,1,2 or 0-4."),
+        seed=_number("seed", value("seed"), int, "Write a whole number.") or 0,
+        directory=directory if directory.is_absolute() else config.rootpath / directory,
+        report=_choice("report", value("report") or "failures", REPORTS),
+        privacy=_choice("privacy", value("privacy") or "redacted", ("full", "redacted", "content-off")),
+        redact=tuple(value("redact") or ()),
+        control=_choice("control", str(value("control") or "false").lower(), ("true", "false")) == "true",
+        budget={
+            name.removeprefix("budget_"): _limit(name, value(name), default)
+            for name, default in _DEFAULTS.items()
+        },
+        given=given,
+    )
+
+
+def _limit(name: str, text: str | None, default: float) -> float:
+    number = _number(name, text, type(default), "Write a number; 0 means unlimited.")
+    if number is not None and number < 0:
+        raise pytest.UsageError(f"{_option(name)}={text!r} is negative. Write a number; 0 means unlimited.")
+    return default if number is None else float(number) if isinstance(default, float) else number
+
+
+def _number(name: str, text: str | None, convert: Any, hint: str) -> Any:
+    if text is None:
+        return None
+    try:
+        return convert(text)
+    except ValueError:
+        raise pytest.UsageError(f"{_option(name)}={text!r} cannot be read. {hint}") from None
+
+
+def _choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
+    if text not in allowed:
+        raise pytest.UsageError(f"{_option(name)}={text!r} is unknown. Choose from: {', '.join(allowed)}.")
+    return text
+
+
+def _option(name: str) -> str:
+    return f"--masfire-{name.replace('_', '-')}"
