@@ -94,6 +94,16 @@ class Recorder:
         """Return whether `finish` was called; a finished recorder records nothing more."""
         return self._end is not None
 
+    @property
+    def has_interceptors(self) -> bool:
+        """Return whether anybody may still change steps; if not, adapters need not buffer streams."""
+        return bool(self._interceptors)
+
+    @property
+    def watched(self) -> bool:
+        """Return whether witnesses want to know what receivers get; if not, adapters skip that work."""
+        return bool(self._witnesses)
+
     def submit(
         self, agent: str, body: Body, *, role: str = "", parents: tuple[int, ...] = ()
     ) -> tuple[Step, ...]:
