@@ -1,0 +1,217 @@
+"""Which earlier step a piece of text came from: an index of everything agents and tools said."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from masfire.recorder import Recorder
+
+MIN_TEXT = 8
+"""Shorter texts (characters) are never traced: they turn up everywhere by chance."""
+
+MIN_LINE = 12
+"""Shorter lines and JSON leaves are not traced on their own."""
+
+RECENT = 64
+"""How many of the latest outputs are searched for inside longer texts; older ones match whole or by line."""
+
+_CACHED = 8192
+_NEEDLES = 6
+_OCCURRENCES = 8
+_EDGES = " \t\r\n\"'`*-•>"
+
+
+class Span(NamedTuple):
+    """Characters `start` to `end` of a text stem from step `step`, said by `agent`."""
+
+    step: int
+    agent: str
+    start: int
+    end: int
+
+
+class _Region(NamedTuple):
+    start: int
+    end: int
+    key: int
+
+
+class Index:
+    """Guards one run's memory of outputs; a look-up costs the same however long the run is.
+
+    Whole texts, their long lines and their long JSON leaves are found by hash at any age; inside
+    longer lines the latest `RECENT` outputs are searched for as substrings. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._origins: dict[int, dict[str, int]] = {}
+        self._recent: deque[list[tuple[str, int]]] = deque(maxlen=RECENT)
+        self._scanned: dict[int, tuple[_Region, ...]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, step: int, agent: str, text: str) -> None:
+        """Remember that `agent` said `text` at step `step`."""
+        text = text.strip()
+        if len(text) < MIN_TEXT:
+            return
+        keys = {hash(text)}
+        needles = {text: hash(text)}
+        for line in _lines(text):
+            keys.add(hash(line))
+        for rendering in _renderings(text):
+            keys.add(hash(rendering))
+            if len(needles) < _NEEDLES:
+                needles[rendering] = hash(rendering)
+        with self._lock:
+            for key in keys:
+                saying = self._origins.setdefault(key, {})
+                saying.pop(agent, None)  # the latest speaker comes last
+                saying[agent] = step
+            self._recent.append(list(needles.items()))
+
+    def find(self, text: str, *, reader: str = "", own: bool = False) -> list[Span]:
+        """Return which stretches of `text` were said before, in order, without overlap.
+
+        When several agents said the same, the latest one other than `reader` counts; with `own`,
+        `reader` itself is preferred (its own words in its history).
+        """
+        if len(text) < MIN_TEXT:
+            return []
+        with self._lock:
+            regions = self._regions(text)
+            spans: list[Span] = []
+            for region in regions:
+                agent, step = self._speaker(region.key, reader, own)
+                last = spans[-1] if spans else None
+                if last is not None and last.step == step and not text[last.end : region.start].strip():
+                    spans[-1] = Span(step, agent, last.start, region.end)
+                else:
+                    spans.append(Span(step, agent, region.start, region.end))
+            return spans
+
+    def parents(self, texts: Iterable[str], *, reader: str = "") -> tuple[int, ...]:
+        """Return the steps whose text is found in `texts`, ascending."""
+        return tuple(sorted({span.step for text in texts for span in self.find(text, reader=reader)}))
+
+    def _speaker(self, key: int, reader: str, own: bool) -> tuple[str, int]:
+        saying = self._origins[key]
+        if own and reader in saying:
+            return reader, saying[reader]
+        for agent in reversed(saying):
+            if agent != reader:
+                return agent, saying[agent]
+        return next(iter(saying.items()))
+
+    def _regions(self, text: str) -> tuple[_Region, ...]:
+        stripped = text.strip()
+        if len(stripped) >= MIN_TEXT and hash(stripped) in self._origins:
+            start = text.find(stripped)
+            return (_Region(start, start + len(stripped), hash(stripped)),)
+        key = hash(text)
+        found = self._scanned.get(key)
+        if found is None:
+            # Causes precede effects: what was not in this text when it was first read never will be.
+            if len(self._scanned) >= _CACHED:
+                self._scanned.clear()
+            found = self._scanned[key] = _without_overlap(
+                [*self._substrings(text), *self._hashed_lines(text)]
+            )
+        return found
+
+    def _substrings(self, text: str) -> Iterator[_Region]:
+        for needles in self._recent:
+            for needle, key in needles:
+                start = text.find(needle)
+                for _ in range(_OCCURRENCES):
+                    if start < 0:
+                        break
+                    end = start + len(needle)
+                    if _stands_alone(text, start, end):
+                        yield _Region(start, end, key)
+                    start = text.find(needle, end)
+
+    def _hashed_lines(self, text: str) -> Iterator[_Region]:
+        offset = 0
+        for line in text.split("\n"):
+            if len(line) >= MIN_LINE:
+                for part in _candidates(line):
+                    if len(part) >= MIN_LINE and hash(part) in self._origins:
+                        start = offset + line.find(part)
+                        yield _Region(start, start + len(part), hash(part))
+                        break
+            offset += len(line) + 1
+
+
+def of(recorder: Recorder) -> Index:
+    """Return the index of this run, made at first use."""
+    index = recorder.notes.get("provenance")
+    if index is None:
+        index = recorder.notes.setdefault("provenance", Index())
+    return index  # type: ignore[no-any-return]
+
+
+def _candidates(line: str) -> Iterator[str]:
+    yield line.strip()
+    yield line.strip(_EDGES)
+    _, colon, rest = line.partition(": ")
+    if colon:
+        yield rest.strip(_EDGES)
+
+
+def _lines(text: str) -> Iterator[str]:
+    if "\n" not in text:
+        return
+    for line in text.split("\n"):
+        for part in (line.strip(), line.strip(_EDGES)):
+            if len(part) >= MIN_LINE:
+                yield part
+
+
+def _renderings(text: str) -> Iterator[str]:
+    """Yield the ways in which code passes on a JSON reply: re-encoded, as repr, or leaf by leaf."""
+    bare = text.removeprefix("```json").removeprefix("```").removesuffix("```").strip()
+    if bare[:1] not in ("{", "["):
+        return
+    try:
+        value = json.loads(bare)
+    except (ValueError, RecursionError):
+        return
+    yield bare
+    for rendering in (json.dumps(value), json.dumps(value, separators=(",", ":")), repr(value)):
+        if len(rendering) >= MIN_LINE:
+            yield rendering
+    yield from sorted((leaf for leaf in _leaves(value) if len(leaf) >= MIN_LINE), key=len, reverse=True)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            yield item.strip()
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    before = start > 0 and text[start - 1].isalnum() and text[start].isalnum()
+    after = end < len(text) and text[end].isalnum() and text[end - 1].isalnum()
+    return not (before or after)
+
+
+def _without_overlap(regions: list[_Region]) -> tuple[_Region, ...]:
+    chosen: list[_Region] = []
+    for region in sorted(regions, key=lambda r: (r.start - r.end, r.start)):
+        if all(region.end <= other.start or region.start >= other.end for other in chosen):
+            chosen.append(region)
+    return tuple(sorted(chosen))
+
+
+__all__ = ["MIN_LINE", "MIN_TEXT", "RECENT", "Index", "Span", "of"]
