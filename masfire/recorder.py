@@ -14,7 +14,7 @@ import msgspec
 
 from masfire.errors import BudgetExceeded, RefusedValue
 from masfire.trace.context import ContextTable
-from masfire.trace.model import Action, Body, End, Header, Injection, Step, Trace
+from masfire.trace.model import Action, Body, End, Header, Injection, Observation, Step, Trace
 from masfire.trace.payload import EMPTY, Payload, pack
 
 Interceptor: TypeAlias = "Callable[[Step, Sequence[Step]], Sequence[Step] | Awaitable[Sequence[Step]]]"
@@ -213,7 +213,11 @@ class Recorder:
     def _commit(self, step: Step) -> Step:
         stored = step
         body = step.body
-        if isinstance(body, Action) and body.kind == "model_call":
+        if isinstance(body, Observation):
+            produced = PRODUCED.get()
+            if produced is not None:
+                produced.append(step.step)
+        elif isinstance(body, Action) and body.kind == "model_call":
             stored = step.with_payload(self._context.shorten(body.proposed, step.step))
         if self._sink is not None:
             stored = self._sink.write(stored)
@@ -262,6 +266,13 @@ class Actor(msgspec.Struct, frozen=True):
 
 ACTOR: ContextVar[Actor | None] = ContextVar("masfire_actor", default=None)
 """The acting agent of this context, set by adapters and by `agent`."""
+
+PRODUCED: ContextVar[list[int] | None] = ContextVar("masfire_produced", default=None)
+"""Where the observations made in this context are noted (step indexes), set by adapters.
+
+What a unit of work sends on is made from its model replies and tool results; copies of one agent that
+run in parallel are told apart by it.
+"""
 
 _RUN: ContextVar[Recorder | None] = ContextVar("masfire_run", default=None)
 _active: list[Recorder] = []
@@ -334,6 +345,6 @@ def agent(name: str, *, role: str = "") -> Iterator[None]:
 
 
 __all__ = [
-    "ACTOR", "EMPTY", "Actor", "Budget", "Interceptor", "Payload", "Recorder", "Sink", "Witness", "activate",
+    "ACTOR", "EMPTY", "PRODUCED", "Actor", "Budget", "Interceptor", "Payload", "Recorder", "Sink", "Witness", "activate",
     "agent", "current", "paused",
 ]  # fmt: skip
