@@ -27,8 +27,8 @@ _RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 
 _MARKER_HELP = (
     "masfire(faults=(), seeds=None, control=False, require_witnessed=True, budget=None, task=None, "
-    "system=''): record the test and run it once for each fault address and seed; control=True adds a fault-free case "
-    "for each seed."
+    "system=''): record the test and run it once for each fault address and seed; control=True adds "
+    "a fault-free case for each seed."
 )
 
 
@@ -85,12 +85,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         elif len(ask.cells) > 1:
             config.stash[_PROBLEMS].append(
                 f"{ask.where}: {item.name!r} cannot be run under {len(ask.cells)} cells, because pytest does "
-                "not parametrize it (a unittest.TestCase?). Give it one fault and one seed, or make it a plain "
-                "function or class."
+                "not parametrize it (a unittest.TestCase?). Give it one fault and one seed, or make it a "
+                "plain function or class."
             )
         item.stash[_ASK] = ask
-    if config.stash[_PROBLEMS]:
-        raise pytest.UsageError("\n".join(dict.fromkeys(config.stash[_PROBLEMS])))
+    problems: dict[str, None] = dict.fromkeys(config.stash[_PROBLEMS])
+    if problems:
+        raise pytest.UsageError("\n".join(problems))
 
 
 @pytest.hookimpl(wrapper=True)

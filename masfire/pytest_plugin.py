@@ -1,1 +1,0 @@
-"""The pytest plugin: one fixture, one marker, a red test that names its fault."""
