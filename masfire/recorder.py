@@ -345,6 +345,6 @@ def agent(name: str, *, role: str = "") -> Iterator[None]:
 
 
 __all__ = [
-    "ACTOR", "EMPTY", "PRODUCED", "Actor", "Budget", "Interceptor", "Payload", "Recorder", "Sink", "Witness", "activate",
-    "agent", "current", "paused",
+    "ACTOR", "EMPTY", "PRODUCED", "Actor", "Budget", "Interceptor", "Payload", "Recorder", "Sink", "Witness",
+    "activate", "agent", "current", "paused",
 ]  # fmt: skip
