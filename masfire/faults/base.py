@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
 from msgspec import Struct
 
-from masfire.errors import UsageError
+from masfire.errors import MasfireError, UsageError
 from masfire.registry import Registry
 from masfire.trace.model import Message, Step
 
@@ -53,20 +54,20 @@ class FaultSpec(Struct, frozen=True):
                 where=where,
             )
         fault = FAULTS.get(match["name"], where=where)
-        agent, _, to = unquote(match["agent"] or "*").partition("->")
+        agent, _, to = (match["agent"] or "*").partition("->")
         parameters = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
         times = _times(parameters.pop("times", "1"), address, where)
-        spec = cls(match["name"], agent.strip() or "*", to.strip(), int(match["n"] or 0), times, parameters)
+        agent, to = unquote(agent.strip()) or "*", unquote(to.strip())
+        spec = cls(match["name"], agent, to, int(match["n"] or 0), times, parameters)
         fault.configure(spec, where=where)
         return spec
 
     @property
     def address(self) -> str:
         """Return the canonical text form; `FaultSpec.parse(spec.address) == spec`."""
-        place = f"@{quote(self.agent, safe='*?[]!/ .-')}" if self.agent != "*" or self.to else ""
+        place = f"@{_escape(self.agent)}" if self.agent != "*" or self.to else ""
         if self.to:
-            place += f"->{quote(self.to, safe='*[]!/ .-')}"
-        place = place.replace("?", "%3F").replace("#", "%23")
+            place += f"->{_escape(self.to)}"
         query = dict(sorted(self.parameters.items()))
         if self.times != 1:
             query["times"] = "every" if self.times == EVERY else str(self.times)
@@ -80,6 +81,11 @@ class FaultSpec(Struct, frozen=True):
     def reaches(self, to: Sequence[str]) -> bool:
         """Return whether one of the recipients is the edge's receiver (True without an edge)."""
         return not self.to or any(_matches(self.to, name) for name in to)
+
+
+def _escape(name: str) -> str:
+    text = quote(name, safe="*[]!/ .-")
+    return text if text == text.strip() else text.replace(" ", "%20")
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -111,6 +117,12 @@ class Strike(Struct, frozen=True):
     note: str = ""
 
 
+class NotWritten(MasfireError):
+    """The model-written variant did not pass the fault's predicate, however often it was asked."""
+
+    exit_code = 3
+
+
 class Tool(Struct, frozen=True):
     """One entry of an agent's tool catalogue: its name, description, JSON Schema of the arguments."""
 
@@ -119,12 +131,27 @@ class Tool(Struct, frozen=True):
     schema: dict[str, Any] = {}
 
 
+class Mutator(Protocol):
+    """Writes the model-written variant of a semantic fault (any OpenAI-compatible endpoint).
+
+    The deterministic variant is the default; a mutator's answer must pass the same predicate.
+    """
+
+    def mutate(self, *, fault: str, text: str, cards: Mapping[str, str], goal: str) -> str:
+        """Return the mutated text alone: no marker, no commentary, same style and structure.
+
+        `cards` maps agents to what is known of their role, `goal` is the task.
+        """
+
+
 class Scene(Struct):
     """What a fault may know when it strikes; gathered from what the run (or a control) has shown.
 
-    `agents` in order of appearance; `roles` agent → system prompt; `tools` name → Tool; `task` the
-    task as text; `slot` the model's context window in tokens; `memo` the fault's own memory of this
-    run; `rng` the seeded draw of this (seed, fault, agent, count).
+    `agents` in order of appearance; `roles` agent → system prompt; `tools` name → Tool; `edges`
+    reader → the agents whose output it read; `task` the task as text; `slot` the model's context
+    window in tokens (0: unknown); `memo` the fault's own memory of this run; `rng` the seeded draw
+    of this (seed, fault, agent, count); `history` the visible steps recorded so far; `request` gives
+    the request body that a struck reply answers ({} when there is none).
     """
 
     agents: list[str]
@@ -136,16 +163,9 @@ class Scene(Struct):
     rng: random.Random
     history: Sequence[Step]
     count: int = 0
-
-
-class Mutator(Protocol):
-    """Writes the model-written variant of a semantic fault (any OpenAI-compatible endpoint).
-
-    The deterministic variant is the default; a mutator's answer must pass the same predicate.
-    """
-
-    def mutate(self, *, fault: str, text: str, cards: Mapping[str, str], goal: str) -> str:
-        """Return the mutated text alone: no marker, no commentary, same style and structure."""
+    edges: dict[str, list[str]] = {}
+    mutator: Mutator | None = None
+    request: Callable[[], dict[str, Any]] = dict
 
 
 class Fault:
@@ -158,7 +178,9 @@ class Fault:
     name: ClassVar[str]
     kinds: ClassVar[frozenset[str]]
     persistent: ClassVar[bool] = False
-    """Whether one injection lasts the whole run (prompt modifications)."""
+    """Whether one injection lasts the whole run (prompt modifications) and stays with one agent."""
+    routing: ClassVar[bool] = False
+    """Whether the content is left alone and only its delivery changes; such faults strike last."""
 
     class Parameters(Struct, frozen=True, forbid_unknown_fields=True):
         """The fault's parameters with their defaults (msgspec converts the address's text)."""
@@ -175,11 +197,19 @@ class Fault:
                 where=where,
             ) from None
 
+    def lasts(self, spec: FaultSpec) -> bool:
+        """Return whether this spec's injection lasts the whole run once it struck an agent."""
+        return self.persistent
+
     def aims(self, spec: FaultSpec, step: Step) -> bool:
         """Return whether `step` is of a kind and an agent (and edge) this spec asks for."""
         if step.kind not in self.kinds or not spec.aims_at(step.agent):
             return False
         return spec.reaches(step.body.to) if isinstance(step.body, Message) else True
+
+    def counts(self, spec: FaultSpec, step: Step) -> bool:
+        """Return whether striking `step` uses up one of the spec's `times` (and is its truth)."""
+        return True
 
     def strike(self, step: Step, spec: FaultSpec, scene: Scene) -> Strike | Inapplicable:
         """Return the changed steps, or why this step cannot be struck. Never change `step`.
@@ -199,5 +229,19 @@ class Fault:
         raise NotImplementedError
 
 
-FAULTS: Registry[Fault] = Registry("fault")
+class _Faults(Registry[Fault]):
+    """The registry that knows where the built-in faults live and loads them on first look-up."""
+
+    _CATEGORIES = (
+        "planning", "memory", "reasoning", "action", "configuration", "instruction", "communication",
+    )  # fmt: skip
+
+    def _load(self) -> None:
+        if not self._loaded:
+            for category in self._CATEGORIES:
+                importlib.import_module(f"masfire.faults.{category}")
+        super()._load()
+
+
+FAULTS: Registry[Fault] = _Faults("fault")
 """The 15 faults of MAS-FIRE and whatever third parties add."""
