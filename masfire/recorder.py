@@ -41,8 +41,8 @@ class Sink(Protocol):
 class Witness(Protocol):
     """Somebody who wants to know what the receiving side really got."""
 
-    def received(self, index: int, content: Any, by: str) -> Step | None:
-        """Look at what `by` received of step `index`; return an Injection step to record, or None."""
+    def received(self, index: int, content: Any, by: str) -> Step | Sequence[Step] | None:
+        """Look at what `by` received of step `index`; return the Injection steps to record, if any."""
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -141,8 +141,8 @@ class Recorder:
             return
         with self._lock:
             for witness in self._witnesses:
-                mark = witness.received(index, content, by)
-                if mark is not None:
+                marks = witness.received(index, content, by) or ()
+                for mark in (marks,) if isinstance(marks, Step) else marks:
                     self._mark(mark)
 
     def mark(self, injection: Step) -> None:
