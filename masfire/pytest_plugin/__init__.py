@@ -89,9 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 "plain function or class."
             )
         item.stash[_ASK] = ask
-    problems: dict[str, None] = dict.fromkeys(config.stash[_PROBLEMS])
+    problems = config.stash[_PROBLEMS]
     if problems:
-        raise pytest.UsageError("\n".join(problems))
+        raise pytest.UsageError("\n".join(dict.fromkeys(problems)))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -87,7 +87,6 @@ def addresses(faults: Any) -> Iterable[tuple[str, ...]]:
 
 def known_faults() -> list[str]:
     """Return the name of every registered fault."""
-    from masfire.faults import injector  # noqa: F401 - registers the built-in faults
     from masfire.faults.base import FAULTS
 
     return FAULTS.names()
@@ -96,7 +95,6 @@ def known_faults() -> list[str]:
 def _address(fault: Any) -> str:
     from masfire.faults.base import FaultSpec
 
-    known_faults()
     if isinstance(fault, FaultSpec):
         return FaultSpec.parse(fault.address).address
     if isinstance(fault, str):
