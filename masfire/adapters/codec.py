@@ -1,0 +1,118 @@
+"""What every model API's codec offers: texts of a request, the outcome of a reply, and streams of both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+SYSTEM_ROLES = frozenset({"system", "developer"})
+"""Roles whose text is the agent's own configuration."""
+
+NO_OUTPUT: dict[str, Any] = {"content": None, "tool_calls": [], "finish_reason": "stop"}
+"""The outcome of a reply that says nothing."""
+
+
+class Slot(msgspec.Struct, eq=False):
+    """One text of a request: where it stands and how to replace it.
+
+    `item` is the message that holds it (the request body itself for a bare string).
+    """
+
+    role: str
+    text: str
+    item: dict[str, Any]
+    holder: dict[str, Any]
+    key: str
+
+    def replace(self, text: str) -> None:
+        """Put `text` in this place."""
+        self.holder[self.key] = self.text = text
+
+
+class ToolReturn(msgspec.Struct, eq=False):
+    """A tool's result as it stands in a request, with the call that it answers."""
+
+    id: str
+    name: str
+    arguments: str
+    slot: Slot
+
+
+class Codec(Protocol):
+    """One model API's formats; `chat_codec` and `responses_codec` are modules of this shape."""
+
+    def system(self, body: dict[str, Any]) -> str:
+        """Return the system prompt of a request, or an empty string."""
+
+    def slots(self, body: dict[str, Any]) -> list[Slot]:
+        """Return every text of a request, in order."""
+
+    def tool_returns(self, body: dict[str, Any]) -> list[ToolReturn]:
+        """Return the tool results in a request, in order."""
+
+    def add(self, body: dict[str, Any], text: str, *, after: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Insert a user message after item `after` (before the last user message if None); return it."""
+
+    def remove(self, body: dict[str, Any], slot: Slot) -> None:
+        """Take the message that holds `slot` out, or empty it where the request would become invalid."""
+
+    def outcome(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return a reply as {"content", "tool_calls", "finish_reason"}."""
+
+    def with_outcome(self, data: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
+        """Return a copy of reply `data` that says `outcome` and keeps every other field."""
+
+    def tokens(self, data: dict[str, Any]) -> tuple[int, int]:
+        """Return the tokens in and out that the provider counted (0 when it did not)."""
+
+    def ended(self, tail: bytes) -> bool:
+        """Return whether the last bytes of a stream hold its end marker."""
+
+    def from_events(self, events: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+        """Return the reply that a stream of events amounts to, or None if it never began or failed."""
+
+    def to_events(self, data: dict[str, Any], body: dict[str, Any]) -> Iterator[bytes]:
+        """Yield the server-sent events that carry reply `data` to a client that asked with `body`."""
+
+
+def read_events(raw: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a server-sent event stream, skipping what is none."""
+    for block in raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n"):
+        data = b"\n".join(line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:"))
+        if data and data != b"[DONE]":
+            try:
+                value = json.loads(data)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict):
+                yield value
+
+
+def part_slots(role: str, item: dict[str, Any], key: str) -> Iterator[Slot]:
+    """Yield the texts of a message field that is a string or a list of parts."""
+    content = item.get(key)
+    if isinstance(content, str):
+        yield Slot(role, content, item, item, key)
+    elif isinstance(content, list):
+        for part in content:
+            if isinstance(part, dict) and isinstance(part.get("text"), str):
+                yield Slot(role, part["text"], item, part, "text")
+
+
+def index_of(items: list[Any], item: object) -> int:
+    """Return the position of this very object in the list, or -1."""
+    return next((position for position, other in enumerate(items) if other is item), -1)
+
+
+def calls_of(outcome: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the well-formed tool calls of an outcome."""
+    calls = outcome.get("tool_calls")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def argument_text(arguments: Any) -> str:
+    """Return tool call arguments as the text a model writes."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
