@@ -57,7 +57,7 @@ class Sampling(Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.temperature is not None and not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise UsageError(
-                f"temperature={self.temperature} makes every seed answer alike, so controls would say nothing.",
+                f"temperature={self.temperature} makes all seeds answer alike: controls would say nothing.",
                 hint="Use a temperature above 0, for example 0.2.",
             )
         if self.max_tokens is not None and self.max_tokens < 1:
