@@ -179,7 +179,7 @@ class Step(Struct, frozen=True, gc=False, omit_defaults=True):
         return msgspec.structs.replace(self, body=replacement)
 
 
-class Header(Struct, frozen=True, omit_defaults=True):
+class Header(Struct, frozen=True):
     """The first line of a trace: which run this is and how to start it again.
 
     `launch` is either {"pytest": node id} or {"plan", "system", "fault", "task", "seed"}.
@@ -232,7 +232,7 @@ class Trace(Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __iter__(self) -> Iterator[Step]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
 
     def __getitem__(self, index: int) -> Step:

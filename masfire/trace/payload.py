@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from typing import Any, TypeAlias
 
 import msgspec
 
 from masfire.errors import RefusedValue
+from masfire.trace.limits import exceeds_depth
 
 Payload: TypeAlias = msgspec.Raw
 """A JSON value as its UTF-8 bytes. `unpack` gives the Python value."""
@@ -18,75 +20,144 @@ ENVELOPE = "$json"
 MAX_DEPTH = 200
 """Deepest nesting of a payload that is kept."""
 
+MAX_CONTAINERS = 1_000_000
+"""Most lists, objects and odd things inside one payload; a cycle reaches it soon enough."""
+
 EMPTY: Payload = msgspec.Raw(b"null")
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
+REFUSED = "$refused"
+"""Key of what stands for a value that no trace can hold: {"$refused": "<reason>"}."""
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
 def pack(value: Any) -> Payload:
     """Return `value` as a payload.
 
     NaN, infinities and lone surrogates survive inside an envelope. Raise RefusedValue for what no
-    trace can hold: a non-JSON type, a cycle, nesting beyond `MAX_DEPTH`, an integer too long to print.
+    trace can hold unchanged: a non-JSON type, a key that is no string, a cycle, nesting beyond
+    `MAX_DEPTH`, an integer too long to print. Tuples become lists.
     """
+    strange = _stranger(value)
+    if strange:
+        raise RefusedValue(
+            f"A value cannot be recorded as JSON: {strange}.",
+            hint="Record strings, numbers, booleans, None, lists and objects with string keys.",
+        )
     try:
         raw = _encoder.encode(value)
     except (UnicodeEncodeError, TypeError, ValueError, OverflowError) as error:
         return _wrap(value, error)
     except RecursionError:
-        raise RefusedValue(
-            "A payload is nested too deeply or contains itself.",
-            hint=f"At most {MAX_DEPTH} levels are recorded.",
-        ) from None
+        raise _too_deep() from None
     if (b"null" in raw and _has_odd_float(value)) or (b'"' + ENVELOPE.encode() + b'":' in raw):
         return _wrap(value, None)
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth_of(raw) > MAX_DEPTH:
-        raise RefusedValue(f"A payload is nested deeper than {MAX_DEPTH} levels.")
+    if exceeds_depth(raw, MAX_DEPTH):
+        raise _too_deep()
     return msgspec.Raw(raw)
 
 
+def pack_or_refuse(value: Any) -> Payload:
+    """Return `value` as a payload, whatever it is; never raises.
+
+    Things that are not JSON are told apart from their text: {"$python": "<type>", "text": "<str>"};
+    an object with other keys than strings becomes {"$pairs": [[key, value], …]}. What still cannot be
+    held (a cycle, a 5,000-digit integer) becomes {"$refused": "<reason>"}.
+    """
+    try:
+        return pack(value)
+    except RefusedValue as refused:
+        reason = refused.message
+    except Exception as failure:  # a user's object may raise anything while it is looked at
+        reason = type(failure).__name__
+    try:
+        return pack(_described(value, 0))
+    except RefusedValue as refused:
+        reason = refused.message
+    except Exception as failure:  # as above
+        reason = type(failure).__name__
+    return msgspec.Raw(_encoder.encode({REFUSED: reason.encode("utf-8", "backslashreplace").decode()}))
+
+
 def unpack(payload: Payload) -> Any:
-    """Return the Python value of a payload."""
-    value = _decoder.decode(payload)
-    if type(value) is dict and len(value) == 1 and ENVELOPE in value:
-        return json.loads(value[ENVELOPE])
+    """Return the Python value of a payload; raise RefusedValue when it is no valid JSON value."""
+    try:
+        value = _decoder.decode(payload)
+        if type(value) is dict and len(value) == 1 and type(value.get(ENVELOPE)) is str:
+            return json.loads(value[ENVELOPE])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise RefusedValue(f"A recorded payload cannot be decoded: {error}.") from None
     return value
 
 
-def depth_of(raw: bytes) -> int:
-    """Return how deeply the brackets of JSON text nest, without recursion."""
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x5B, 0x7B):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in (0x5D, 0x7D):
-            depth -= 1
-    return deepest
+def _too_deep() -> RefusedValue:
+    return RefusedValue(
+        "A payload is nested too deeply or contains itself.", hint=f"At most {MAX_DEPTH} levels are recorded."
+    )
 
 
 def _wrap(value: Any, cause: Exception | None) -> Payload:
     try:
         text = json.dumps(value, ensure_ascii=True, allow_nan=True)
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except (TypeError, ValueError) as error:
         raise RefusedValue(
-            f"A value cannot be recorded as JSON: {error if cause is None else cause}.",
-            hint="Record strings, numbers, booleans, None, lists and objects with string keys.",
+            f"A value cannot be recorded as JSON: {error if cause is None else cause}."
         ) from None
-    if depth_of(text.encode()) > MAX_DEPTH:
-        raise RefusedValue(f"A payload is nested deeper than {MAX_DEPTH} levels.")
+    if exceeds_depth(text.encode(), MAX_DEPTH):
+        raise _too_deep()
     return msgspec.Raw(_encoder.encode({ENVELOPE: text}))
+
+
+def _stranger(value: Any) -> str:
+    """Return what in a value JSON would change silently, or an empty string. Cycles end by their size."""
+    if type(value) in _SCALARS:
+        return ""
+    stack, seen = [value], 0
+    while stack:
+        item = stack.pop()
+        seen += 1
+        if seen > MAX_CONTAINERS:
+            raise _too_deep()
+        if isinstance(item, dict):
+            for key in item:
+                if not isinstance(key, str):
+                    return f"the key {key!r:.40} is no string"
+            inner: Any = item.values()
+        elif isinstance(item, (list, tuple)):
+            inner = item
+        elif isinstance(item, (str, int, float)) or item is None:
+            if isinstance(item, Enum):
+                return f"{type(item).__name__} is no JSON type"
+            continue
+        else:
+            return f"{type(item).__name__} is no JSON type"
+        if not _SCALARS.issuperset(map(type, inner)):
+            stack.extend(part for part in inner if type(part) not in _SCALARS)
+    return ""
+
+
+def _described(value: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise _too_deep()
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, dict):
+        if all(type(key) is str for key in value):
+            return {key: _described(item, depth + 1) for key, item in value.items()}
+        return {
+            "$pairs": [
+                [_described(key, depth + 1), _described(item, depth + 1)] for key, item in value.items()
+            ]
+        }
+    if isinstance(value, (list, tuple)):
+        return [_described(item, depth + 1) for item in value]
+    return {"$python": type(value).__qualname__, "text": str(value)}
 
 
 def _has_odd_float(value: Any) -> bool:

@@ -1,0 +1,316 @@
+"""Reading a trace: every line is checked before it is believed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, TypeVar
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from masfire.errors import TraceError
+from masfire.trace import lines
+from masfire.trace.limits import Limits, exceeds_depth
+from masfire.trace.lines import Join
+from masfire.trace.migrations import Migration, route
+from masfire.trace.model import TRACE_VERSION, End, Header, Injection, Step, Trace
+from masfire.trace.numbering import Numbering
+
+Record: TypeAlias = Header | Step | End
+
+T = TypeVar("T")
+
+_BLOCK = 1 << 20
+_BEGINNING = b'{"crc":"'
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, MemoryError, ValueError)
+_NO_LIMITS = Limits()
+
+
+def read_trace(
+    path: str | os.PathLike[str], *, limits: Limits = _NO_LIMITS, tolerate_torn_tail: bool = False
+) -> Trace:
+    """Return the trace in a file, every line verified.
+
+    Raise TraceError (line, offset, reason, and the good part as `prefix`) for anything that is not as
+    it was written, also for a last line that a killed writer left unfinished; with
+    `tolerate_torn_tail` such a line, whose step nobody was told is recorded, is left out instead. A
+    run that was killed between two lines reads without error; its `end` is None. Raise OSError when
+    the file cannot be opened.
+    """
+    reading = _Reading(os.fspath(path), limits, tolerant=tolerate_torn_tail)
+    steps: list[Step] = []
+    injections: list[Step] = []
+    try:
+        for record in reading.records():
+            if type(record) is Step:
+                (injections if isinstance(record.body, Injection) else steps).append(record)
+    except TraceError as error:
+        if reading.header is not None:
+            error.prefix = Trace(reading.header, tuple(steps), tuple(reading.settled(injections)), None)
+        raise
+    return Trace(reading.begun(), tuple(steps), tuple(reading.settled(injections)), reading.end)
+
+
+def iter_records(
+    path: str | os.PathLike[str], *, limits: Limits = _NO_LIMITS, tolerate_torn_tail: bool = False
+) -> Iterator[Record]:
+    """Yield header, steps (hidden ones too) and end as they stand in the file, in constant memory.
+
+    Raise TraceError like `read_trace`, after the good part was yielded.
+    """
+    yield from _Reading(os.fspath(path), limits, tolerant=tolerate_torn_tail).records()
+
+
+class Found(Struct, frozen=True):
+    """What a survey of a file found: enough to go on writing it."""
+
+    header: Header
+    seed: int
+    steps: int
+    seq: int
+    size: int
+    torn: bool
+    writers: int
+    ended: bool
+
+
+def survey(path: str | os.PathLike[str]) -> Found:
+    """Verify a file up to its torn tail, if any, and return where it stands."""
+    reading = _Reading(os.fspath(path), _NO_LIMITS, tolerant=True)
+    for _ in reading.records():
+        pass
+    return Found(
+        reading.begun(), reading.seed, reading.steps, reading.seqs[lines.MAIN], reading.offset, reading.torn,
+        len(reading.seqs), reading.end is not None,
+    )  # fmt: skip
+
+
+class _Reading:
+    """One pass over one file."""
+
+    def __init__(self, path: str, limits: Limits, *, tolerant: bool) -> None:
+        self.path, self.limits, self.tolerant = path, limits, tolerant
+        self.header: Header | None = None
+        self.end: End | None = None
+        self.seed = 0
+        self.seqs: dict[str, int] = {lines.MAIN: 0}
+        self.steps = 0
+        self.line = self.offset = 0
+        self.torn = False
+        self.numbering: Numbering | None = None
+        self._records = 0
+        self._changes: list[Migration] = []
+
+    def begun(self) -> Header:
+        """Return the header; raise TraceError when the file has none."""
+        if self.header is None:
+            raise self._wrong("there is no header line")
+        return self.header
+
+    def settled(self, injections: list[Step]) -> list[Step]:
+        """Return the hidden steps numbered like the visible ones that they mark."""
+        return injections if self.numbering is None else self.numbering.settle(injections)
+
+    def records(self) -> Iterator[Record]:
+        """Yield one record after the other; `offset` is where the last good line ended."""
+        split = self._lines(0)
+        first = next(split, None)
+        if first is None:
+            raise self._wrong("there is no header line")
+        yield self._first(first)
+        self._pass(first)
+        seq, seed = 1, self.seed
+        fast = not self._changes
+        for line in split:
+            rest = line[lines.HEAD :]
+            if (
+                fast  # an intact step of the only writer, in sequence
+                and rest.startswith(b'"seq":%d,"record":"step",' % seq)
+                and line.startswith(b'{"crc":"%08x",' % crc32(rest, seed))
+            ):
+                yield self._step(line)
+                seq += 1
+            else:
+                self.seqs[lines.MAIN] = seq
+                record = self._other(line)
+                if record is not None:
+                    yield record
+                seq = self.seqs[lines.MAIN]
+                fast = self.numbering is None and self.end is None and not self._changes
+            self.line += 1
+            self.offset += len(line) + 1
+        self.seqs[lines.MAIN] = seq
+
+    def _pass(self, line: bytes) -> None:
+        self.line += 1
+        self.offset += len(line) + 1
+
+    def _lines(self, start: int) -> Iterator[bytes]:
+        """Yield each line that ends with a newline; judge what is left at the end."""
+        longest = self.limits.line_bytes
+        parts: list[bytes] = []
+        waiting = 0
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            while block := file.read(_BLOCK):
+                first, *more = block.split(b"\n")
+                parts.append(first)
+                waiting += len(first)
+                if more:
+                    yield b"".join(parts)
+                    parts, waiting = [more.pop()], 0
+                    yield from more
+                    waiting = len(parts[0])
+                if waiting > longest:
+                    raise self._wrong(f"a line is longer than {longest:,} bytes")
+        if not waiting:
+            return
+        if not (self.tolerant and self.header is not None):
+            raise self._wrong("the last line is unfinished: its writer was stopped or the file was cut")
+        self.torn = True
+
+    def _first(self, line: bytes) -> Header:
+        if not lines.intact(line, 0):
+            raise self._wrong("the checksum of the header does not match, or this is no trace")
+        self._check(line)
+        envelope = self._decode(lines.decode_envelope, line)
+        if envelope.record != "header" or envelope.seq != 0:
+            raise self._wrong("the file does not begin with a header")
+        version = self._decode(_version, line).masfire
+        changes = route(version)
+        if changes is None:
+            raise self._wrong(
+                f"version {version!r} cannot be read; this masfire reads {TRACE_VERSION!r} and older"
+            )
+        self._changes = changes
+        self.seed = lines.checksum_of(line)
+        self.seqs[lines.MAIN] = 1
+        self.header = self._decode(lines.decode_header, self._migrated("header", line))
+        return self.header
+
+    def _step(self, line: bytes) -> Step:
+        self._check(line)
+        try:
+            step = lines.decode_step(line)
+        except _UNDECODABLE as error:
+            raise self._wrong(f"a step cannot be decoded: {error}") from None
+        if type(step.body) is not Injection:
+            if step.step != self.steps:
+                raise self._wrong(f"step {step.step} stands where step {self.steps} was due")
+            self.steps += 1
+        return step
+
+    def _other(self, line: bytes) -> Record | None:
+        """Judge a line that is not simply the next step of the only writer."""
+        if not lines.intact(line, self.seed):
+            line = self._without_fragment(line)
+            if not line:
+                return None
+        self._check(line)
+        envelope = self._decode(lines.decode_envelope, line)
+        writer, kind = envelope.writer, envelope.record
+        if kind == "join" and writer not in self.seqs and envelope.seq == 0:
+            self.seqs[writer] = 0
+            self._join(writer, self._decode(lines.decode_join, line))
+        due = self.seqs.get(writer)
+        if due is None:
+            raise self._wrong(f"writer {writer!r} never joined: lines were dropped or moved")
+        if envelope.seq != due:
+            raise self._wrong(
+                f"line number {envelope.seq} stands where {due} was due: dropped, repeated or moved lines"
+            )
+        self.seqs[writer] = due + 1
+        if self.end is not None and writer == lines.MAIN:
+            raise self._wrong("a line follows the end of its run")
+        if kind in ("join", "torn"):
+            return None
+        line = self._migrated(kind, line)
+        if kind == "end" and writer == lines.MAIN:
+            self.end = self._decode(lines.decode_end, line)
+            return self.end
+        if kind != "step":
+            raise self._wrong(f"a record of kind {kind!r} has no place here")
+        numbering = self.numbering
+        if numbering is None:
+            return self._step(line)
+        step = self._decode(lines.decode_step, line)
+        hidden = lines.is_hidden(step.body)
+        self.steps += not hidden
+        return self._ordered(lambda: numbering.place(writer, step, hidden=hidden))
+
+    def _without_fragment(self, line: bytes) -> bytes:
+        """Return the whole line that follows the fragment of a failed write; raise for any other damage.
+
+        A fragment counts as such when its writer disowned it later, or when a reader tolerates torn
+        ends and one of several writers was killed in the middle of a line.
+        """
+        start = line.find(_BEGINNING, 1)
+        while start > 0 and not lines.intact(line[start:], self.seed):
+            start = line.find(_BEGINNING, start + 1)
+        length = start if start > 0 else len(line)
+        killed = self.tolerant and self.numbering is not None and start > 0
+        if not killed and not self._disowned(length, self.offset + len(line) + 1):
+            raise self._wrong("the checksum of the line does not match its content")
+        return line[start:] if start > 0 else b""
+
+    def _disowned(self, length: int, after: int) -> bool:
+        """Return whether a later line says that its writer left a fragment of this many bytes."""
+        ahead = _Reading(self.path, self.limits, tolerant=True)
+        ahead.header = self.header
+        for line in ahead._lines(after):
+            disowns = b'"record":"torn"' in line[:120] and lines.intact(line, self.seed)
+            if disowns and self._decode(lines.decode_torn, line).bytes == length:
+                return True
+        return False
+
+    def _migrated(self, kind: str, line: bytes) -> bytes:
+        if not self._changes:
+            return line
+        fields: dict[str, Any] = self._decode(msgspec.json.decode, line)
+        for change in self._changes:
+            fields = change(kind, fields)
+        return msgspec.json.encode(fields)
+
+    def _check(self, line: bytes) -> None:
+        """Refuse what is too long, too deep, too much, or no text, before anything is decoded."""
+        limits = self.limits
+        self._records += 1
+        if len(line) > limits.line_bytes:
+            raise self._wrong(f"the line is longer than {limits.line_bytes:,} bytes")
+        if self._records > limits.steps:
+            raise self._wrong(f"there are more than {limits.steps:,} records")
+        if exceeds_depth(line, limits.depth):
+            raise self._wrong(f"the line nests deeper than {limits.depth} levels")
+        if not line.isascii():
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                raise self._wrong(f"the line is no UTF-8 text: {error.reason}") from None
+
+    def _decode(self, decoder: Callable[[bytes], T], line: bytes) -> T:
+        try:
+            return decoder(line)
+        except _UNDECODABLE as error:
+            raise self._wrong(f"the line cannot be decoded: {error}") from None
+
+    def _join(self, writer: str, join: Join) -> None:
+        numbering = self.numbering = self.numbering or Numbering(self.steps)
+        self._ordered(lambda: numbering.join(writer, join))
+
+    def _ordered(self, place: Callable[[], T]) -> T:
+        try:
+            return place()
+        except ValueError as error:
+            raise self._wrong(str(error)) from None
+
+    def _wrong(self, reason: str) -> TraceError:
+        return TraceError(reason, path=self.path, line=self.line + 1, offset=self.offset)
+
+
+class _Version(Struct, frozen=True):
+    masfire: str = ""
+
+
+_version = msgspec.json.Decoder(_Version).decode

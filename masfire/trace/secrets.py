@@ -1,0 +1,68 @@
+"""What a secret looks like: value patterns and key names, in RE2 syntax."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+
+class Secret(Struct, frozen=True):
+    """A kind of secret: its name (shown in place of the value), what to look for, what to keep.
+
+    `pattern` finds it in decoded text. `keep` is the replacement; it may refer to groups (`\\1`) that
+    stay readable and must contain the word REDACTED, which becomes ``[redacted:<name>]``.
+    """
+
+    name: str
+    pattern: str
+    keep: str = "REDACTED"
+
+
+_GAP = "[-_. ]?"
+_NAMED = (
+    rf"(?:api{_GAP}key|pass{_GAP}word|passwd|pass{_GAP}phrase|secret|(?:secret|private|access){_GAP}"
+    rf"(?:access{_GAP})?key|(?:access|refresh|auth|bearer|session|security|api|bot|id|github|slack){_GAP}token|"
+    r"authorization|credential|cookie)s?"
+)
+"""How the name of a secret ends (`OPENAI_API_KEY`, `dbPassword`, `client-secret`)."""
+
+_BLOCK = "-----{} [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+_AUTH = r"authorization[\"']?\s*[:=]\s*[\"']?(?:basic|token|apikey|digest)\s+"
+_ASSIGNED = rf"(?:{_NAMED}|\btoken|\bauth)[\"']?\s*[:=]\s*"
+
+SECRETS: tuple[Secret, ...] = (
+    Secret("private-key", rf"{_BLOCK.format('BEGIN')}(?s:.*?)(?:{_BLOCK.format('END')}|\z)"),
+    Secret("anthropic-key", r"\bsk-ant-[A-Za-z0-9_-]{8,}"),
+    Secret("openai-key", r"\b(?:sk|sess)-[A-Za-z0-9_-]{8,}"),
+    Secret("stripe-key", r"\b[rsw][kh](?:sec)?_(?:live|test)_[A-Za-z0-9]{8,}"),
+    Secret("aws-key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}"),
+    Secret("github-token", r"\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})"),
+    Secret("gitlab-token", r"\bgl(?:pat|ptt|dt|rt)-[A-Za-z0-9_-]{16,}"),
+    Secret("slack-token", r"\b(?:xox[a-z]|xapp)-[A-Za-z0-9-]{8,}|hooks\.slack\.com/services/[A-Za-z0-9/]+"),
+    Secret("google-key", r"\bAIza[A-Za-z0-9_-]{20,}|\bya29\.[A-Za-z0-9_.-]{8,}"),
+    Secret("huggingface-token", r"\bhf_[A-Za-z0-9]{16,}"),
+    Secret("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    Secret("authorization", r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/-]{12,}=*", r"\1REDACTED"),
+    Secret("authorization", rf"(?i)({_AUTH})[^\s\"']+", r"\1REDACTED"),
+    Secret("url-password", r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@\"']*:)[^\s/@\"']+@", r"\1REDACTED@"),
+    Secret("assigned-secret", rf"(?i)({_ASSIGNED}\")(?:[^\"\\]|\\.)+", r"\1REDACTED"),
+    Secret("assigned-secret", rf"(?i)({_ASSIGNED}')(?:[^'\\]|\\.)+", r"\1REDACTED"),
+    Secret("assigned-secret", rf"(?i)((?:{_NAMED}|\btoken)=)[^\s\"'&;<\[]{{4,}}", r"\1REDACTED"),
+)  # fmt: skip
+"""Looked for in every decoded string, in this order."""
+
+HINT = (
+    r"PRIVATE KEY|\b(?:sk|sess|xapp|xox[a-z])-|\bhf_|\beyJ|\bAIza|\b[rsw][kh](?:sec)?_(?:live|test)_|"
+    r"\b(?:AKIA|ASIA|ABIA|ACCA)|\bgh[pousr]_|github_pat_|\bgl(?:pat|ptt|dt|rt)-|hooks\.slack\.com|\bya29\.|"
+    r"(?i:\bbearer\s)|://[^\s/:@\"']*:[^\s/@\"']+@|"
+    rf"(?i:(?:{_NAMED}|\btoken|\bauth)[\"']?\s*[:=])"
+)
+"""Matches wherever one of SECRETS or a secret key could, on text and on compact JSON: no anchors in it."""
+
+_KEY = re.compile(rf"(?:{_NAMED}|^token|^auth)$", re.IGNORECASE | re.ASCII)
+
+
+def names_a_secret(key: str) -> bool:
+    """Return whether a JSON key says that its string value is a secret (`db_password`, `X-Api-Key`)."""
+    return _KEY.search(key) is not None
