@@ -1,0 +1,1 @@
+"""Small runnable systems, written as an ordinary team would write them."""

@@ -1,0 +1,1 @@
+"""An order desk run by language-model agents, in five architectures."""

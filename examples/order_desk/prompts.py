@@ -1,0 +1,129 @@
+"""What the agents are told: their roles, a few example turns each, and the shape of their answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from examples.order_desk.desk import CITIES, ITEMS, KINDS, reference
+
+TOOLS = ["check_stock", "reserve_stock", "quote_price"]
+
+Turn = tuple[str, str]
+"""One line of the shared conversation: who said it, and what."""
+Example = tuple[list[Turn], str]
+"""What an agent saw of the conversation, and what it answered."""
+
+
+class Role(NamedTuple):
+    """An agent's name, its duty (the system prompt), example turns, and the shape of its answers."""
+
+    name: str
+    duty: str
+    examples: list[Example]
+    schema: dict[str, Any] | None = None
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+_FIELDS: dict[str, Any] = {"item": {"enum": list(ITEMS)}, "quantity": {"type": "integer"}, "city": {"enum": CITIES}}
+ORDER = _object(kind={"enum": list(KINDS)}, **_FIELDS)
+CALL = _object(tool={"enum": TOOLS}, args=_object(**_FIELDS))
+STEP = _object(
+    id={"type": "integer"},
+    tool={"enum": TOOLS},
+    needs={"type": "array", "items": {"type": "integer"}, "maxItems": 2},
+)
+PLAN = _object(steps={"type": "array", "items": STEP, "minItems": 1, "maxItems": 3})
+
+_MAILS = [
+    ("order", 3, "blue mug", "Oslo", "Subject: Order\nHi, please send 3 blue mugs to Oslo by Friday."),
+    ("quote", 12, "desk lamp", "Turin", "Subject: Quote\nWhat would 12 desk lamps delivered to Turin cost? Thanks!"),
+    ("quote", 7, "red notebook", "Lyon", "Subject: Quote\nCould you price 7 red notebooks for our Lyon office?"),
+    ("order", 25, "black pen", "Ghent", "Subject: Order\nGood morning, we need 25 black pens in Ghent next week."),
+]  # fmt: skip
+
+def compact(value: Any) -> str:
+    """Return JSON without spaces: fewer tokens to write."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def order(kind: str, quantity: int, item: str, city: str) -> str:
+    """Return an order as the reader writes it."""
+    return compact({"kind": kind, "item": item, "quantity": quantity, "city": city})
+
+
+def plan(kind: str) -> str:
+    """Return the plan for one kind of request: check first, then book."""
+    first = {"id": 1, "tool": "check_stock", "needs": []}
+    return compact({"steps": [first, {"id": 2, "tool": KINDS[kind], "needs": [1]}]})
+
+
+def call(tool: str, quantity: int, item: str, city: str) -> str:
+    """Return a tool call as the clerk writes it."""
+    return compact({"tool": tool, "args": {"item": item, "quantity": quantity, "city": city}})
+
+
+def stocked(quantity: int, item: str, city: str) -> str:
+    """Return what check_stock says when there is enough."""
+    return f"in stock: {quantity} {item} in {city}"
+
+
+def result(kind: str, quantity: int, item: str, city: str) -> str:
+    """Return what the last tool of such a request says."""
+    if kind == "order":
+        return f"reserved: {quantity} {item} to {city}, reference R-{reference(item, quantity, city)}"
+    return f"quoted: {quantity} {item} to {city}, price {quantity * ITEMS[item]} euro"
+
+
+def letter(kind: str, quantity: int, item: str, city: str) -> str:
+    """Return the sentence the customer gets."""
+    if kind == "order":
+        return f"We reserved {quantity} {item} to {city}, reference R-{reference(item, quantity, city)}."
+    return f"We quote {quantity} {item} to {city}, price {quantity * ITEMS[item]} euro."
+
+
+def _clerk_examples() -> list[Example]:
+    steps = ("check_stock", "quote_price", "check_stock", "reserve_stock")
+    return [
+        ([("reader", order(k, q, i, c)), ("planner", plan(k)), ("step", step)], call(step, q, i, c))
+        for step, (k, q, i, c, _) in zip(steps, _MAILS, strict=True)
+    ]
+
+
+READER = Role(
+    "reader",
+    "You are the reader. Copy kind, item, quantity and city from the customer's e-mail into one JSON object.",
+    [([("customer", mail)], order(k, q, i, c)) for k, q, i, c, mail in _MAILS],
+    ORDER,
+)
+PLANNER = Role(
+    "planner",
+    "You are the planner. Write the steps as JSON: an order needs reserve_stock, a quote needs quote_price.",
+    [([("customer", mail), ("reader", order(k, q, i, c))], plan(k)) for k, q, i, c, mail in _MAILS],
+    PLAN,
+)
+CLERK = Role(
+    "clerk",
+    "You are the clerk. Turn the step into one tool call as JSON. Copy item, quantity and city from the reader.",
+    _clerk_examples(),
+    CALL,
+)
+WRITER = Role(
+    "writer",
+    "You are the writer. Tell the customer the result in one sentence. Copy every name and number.",
+    [
+        (
+            [("reader", order(k, q, i, c)), ("stock", stocked(q, i, c)), ("stock", result(k, q, i, c))],
+            letter(k, q, i, c),
+        )
+        for k, q, i, c, _ in _MAILS
+    ],
+)
