@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from masfire.pytest_plugin import settings
+from masfire.pytest_plugin import options
 
 if TYPE_CHECKING:
     from masfire.pytest_plugin.expansion import Ask
@@ -34,7 +34,7 @@ _MARKER_HELP = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options and their ini keys."""
-    settings.declare(parser)
+    options.declare(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,11 +71,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Attach to each test what it asks for; refuse all wrong markers at once."""
-    from dataclasses import replace
-
     for item in items:
         if not _wanted(item, getattr(item, "fixturenames", ())):
             continue
+        from dataclasses import replace
+
         ask = _ask(item)
         if ask is None:
             continue
@@ -144,9 +144,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Print what was injected, witnessed and survived, and how to replay each failure."""
     results = config.stash.get(_RESULTS, [])
     if results:
+        from masfire.pytest_plugin.settings import read
         from masfire.pytest_plugin.summary import render
 
-        render(terminalreporter, results, settings.read(config))
+        render(terminalreporter, results, read(config))
 
 
 def _wanted(node: pytest.Item, fixtures: Any) -> bool:
@@ -157,10 +158,11 @@ def _ask(node: pytest.Item) -> Ask | None:
     """Return what the node asks for, or None after noting what is wrong with it."""
     from masfire.errors import MasfireError
     from masfire.pytest_plugin.expansion import read_ask
+    from masfire.pytest_plugin.settings import read
 
     problems = node.config.stash[_PROBLEMS]
     try:
-        return read_ask(node, settings.read(node.config), problems)
+        return read_ask(node, read(node.config), problems)
     except MasfireError as error:
         problems.append(str(error))
         return None

@@ -1,30 +1,18 @@
-"""The plugin's options: each on the command line as --masfire-NAME and in the ini file as masfire_NAME."""
+"""The plugin's options as given on the command line or in the ini file, read and checked."""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
+from masfire.pytest_plugin.options import HELP, option
+
 REPORTS = ("all", "failures", "none")
 
-_HELP = {
-    "faults": "Fault addresses, separated by commas (repeatable; 'all': every fault). Replaces the markers'.",
-    "seeds": "Seeds to run each marked test under, for example 0,1,2 or 0-4. Replaces the markers'.",
-    "seed": "Seed of runs that name none (default 0).",
-    "dir": "Directory for trace files, relative to the root directory (default .masfire/traces).",
-    "report": "What the summary lists: all, failures (default) or none.",
-    "privacy": "What traces hold: full, redacted (default) or content-off.",
-    "redact": "Further secret patterns (RE2 syntax) to blank out before anything is written (repeatable).",
-    "control": "Whether every expanded test also gets a fault-free case for each seed (true or false).",
-    "budget_steps": "Steps after which a run is stopped (0: unlimited; default 100000).",
-    "budget_calls": "Model calls after which a run is stopped (0: unlimited; default 2000).",
-    "budget_seconds": "Seconds after which a run is stopped at its next step (0: unlimited; the default).",
-}
-_LISTS = ("faults", "redact")
 _DEFAULTS = {"budget_steps": 100_000, "budget_calls": 2_000, "budget_seconds": 0.0}
 
 _READ = pytest.StashKey["Settings"]()
@@ -59,24 +47,8 @@ class Settings:
             if name in ("dir", "report"):
                 continue
             items = value if isinstance(value, list) else [value]
-            parts += [f"{_option(name)}={shlex.quote(str(item))}" for item in items]
+            parts += [f"{option(name)}={shlex.quote(str(item))}" for item in items]
         return " ".join(parts)
-
-
-def declare(parser: pytest.Parser) -> None:
-    """Add every option and its ini key to pytest's parser."""
-    group = parser.getgroup("masfire", "masfire: fault injection for multi-agent LLM systems")
-    for name, text in _HELP.items():
-        action = "append" if name in _LISTS else "store"
-        kind: Literal["linelist", "string"] = "linelist" if name in _LISTS else "string"
-        group.addoption(
-            f"--masfire-{name.replace('_', '-')}",
-            dest=f"masfire_{name}",
-            action=action,
-            default=None,
-            help=text,
-        )
-        parser.addini(f"masfire_{name}", text, type=kind, default=None)
 
 
 def read(config: pytest.Config) -> Settings:
@@ -101,7 +73,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def _read(config: pytest.Config) -> Settings:
-    given = {name: config.getoption(f"masfire_{name}") for name in _HELP}
+    given = {name: config.getoption(f"masfire_{name}") for name in HELP}
     given = {name: value for name, value in given.items() if value is not None}
 
     def value(name: str) -> Any:
@@ -129,7 +101,7 @@ def _read(config: pytest.Config) -> Settings:
 def _limit(name: str, text: str | None, default: float) -> float:
     number = _number(name, text, type(default), "Write a number; 0 means unlimited.")
     if number is not None and number < 0:
-        raise pytest.UsageError(f"{_option(name)}={text!r} is negative. Write a number; 0 means unlimited.")
+        raise pytest.UsageError(f"{option(name)}={text!r} is negative. Write a number; 0 means unlimited.")
     return default if number is None else float(number) if isinstance(default, float) else number
 
 
@@ -139,14 +111,10 @@ def _number(name: str, text: str | None, convert: Any, hint: str) -> Any:
     try:
         return convert(text)
     except ValueError:
-        raise pytest.UsageError(f"{_option(name)}={text!r} cannot be read. {hint}") from None
+        raise pytest.UsageError(f"{option(name)}={text!r} cannot be read. {hint}") from None
 
 
 def _choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
     if text not in allowed:
-        raise pytest.UsageError(f"{_option(name)}={text!r} is unknown. Choose from: {', '.join(allowed)}.")
+        raise pytest.UsageError(f"{option(name)}={text!r} is unknown. Choose from: {', '.join(allowed)}.")
     return text
-
-
-def _option(name: str) -> str:
-    return f"--masfire-{name.replace('_', '-')}"
