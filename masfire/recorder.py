@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import threading
 import time
+import warnings
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from masfire.errors import BudgetExceeded, RefusedValue
+from masfire.errors import BudgetExceeded, RecordingError, UsageError
 from masfire.trace.context import ContextTable
 from masfire.trace.model import Action, Body, End, Header, Injection, Observation, Step, Trace
-from masfire.trace.payload import EMPTY, Payload, pack
+from masfire.trace.payload import EMPTY, Payload, pack_or_refuse
 
 Interceptor: TypeAlias = "Callable[[Step, Sequence[Step]], Sequence[Step] | Awaitable[Sequence[Step]]]"
 """One function: (step, history) → the steps to record in its place.
@@ -61,6 +64,9 @@ class Recorder:
 
     Thread-safe. `submit` returns the visible steps that were recorded in place of the one offered:
     what the adapter must now really deliver. Payloads in them are not redacted; those in `steps` are.
+    When the sink cannot write (a full disk), `on_full="raise"` stops the system under test with
+    RecordingError; "warn" warns once and lets it go on: steps that could not be written bear the index
+    -1 and are counted in `notes["unrecorded"]`. `prior` is what an interrupted run had recorded.
     """
 
     def __init__(
@@ -72,11 +78,15 @@ class Recorder:
         witnesses: Sequence[Witness] = (),
         budget: Budget | None = None,
         clock: Callable[[], float] = time.time,
+        on_full: str = "raise",
+        prior: Trace | None = None,
     ) -> None:
+        if on_full not in ("raise", "warn"):
+            raise UsageError(f"on_full={on_full!r} is unknown.", hint="Use 'raise' or 'warn'.")
         self.header = header
         self.budget = budget or Budget()
-        self.steps: list[Step] = []
-        self.injections: list[Step] = []
+        self.steps: list[Step] = list(prior.steps) if prior else []
+        self.injections: list[Step] = list(prior.injections) if prior else []
         self.calls = 0
         self.notes: dict[str, Any] = {}
         """Per-run state of adapters, keyed by adapter name."""
@@ -88,6 +98,8 @@ class Recorder:
         self._context = ContextTable()
         self._started = time.monotonic()
         self._end: End | None = None
+        self._on_full = on_full
+        _recorders.add(self)
 
     @property
     def finished(self) -> bool:
@@ -109,8 +121,11 @@ class Recorder:
     ) -> tuple[Step, ...]:
         """Pass one step through the gate; return what was recorded in its place.
 
-        Raise BudgetExceeded when the run has used up its budget, and whatever an interceptor raises.
+        Raise BudgetExceeded when the run has used up its budget, RecordingError when the step cannot
+        be written down, and whatever an interceptor raises.
         """
+        if parents and parents[0] < 0:  # a cause that was not recorded
+            parents = tuple(parent for parent in parents if parent >= 0)
         with self._lock:
             self._spend(body)
             if not self._interceptors:
@@ -128,6 +143,8 @@ class Recorder:
         When other steps were recorded meanwhile, the waiting interceptor is asked again before its
         answer is committed; after three rounds its last answer stands.
         """
+        if parents and parents[0] < 0:
+            parents = tuple(parent for parent in parents if parent >= 0)
         with self._lock:
             self._spend(body)
             offered = Step(len(self.steps), self._clock(), agent, body, role, parents)
@@ -156,15 +173,11 @@ class Recorder:
         """End the run, close the sink, return the trace. Calling it again returns the same trace."""
         with self._lock:
             if self._end is None:
-                try:
-                    packed = pack(answer)
-                except RefusedValue as refused:
-                    packed = pack({"$refused": refused.message})
-                self._end = End(
-                    status, error, packed, success, len(self.steps), time.monotonic() - self._started
-                )
+                packed = pack_or_refuse(answer)
+                seconds = time.monotonic() - self._started
+                self._end = End(status, error, packed, success, len(self.steps), seconds)
                 if self._sink is not None:
-                    self._sink.close(self._end)
+                    self._close(self._sink, self._end)
             return self.trace()
 
     def trace(self) -> Trace:
@@ -196,11 +209,9 @@ class Recorder:
         for _ in range(3):
             with self._lock:
                 known = len(self.steps)
-                replacement = self._interceptors[level](self._renumber(step), self.steps)
-            if not inspect.isawaitable(replacement):
-                break
-            replacement = await replacement
-            if len(self.steps) == known:
+                answer = self._interceptors[level](self._renumber(step), self.steps)
+            replacement = await answer if inspect.isawaitable(answer) else answer
+            if answer is replacement or len(self.steps) == known:
                 break
         for item in replacement:
             await self._adescend(item, level + 1, recorded)
@@ -213,20 +224,46 @@ class Recorder:
     def _commit(self, step: Step) -> Step:
         stored = step
         body = step.body
+        if isinstance(body, Action) and body.kind == "model_call":
+            stored = step.with_payload(self._context.shorten(body.proposed, step.step))
+        if self._sink is not None:
+            written = self._write(self._sink, stored)
+            if written is None:
+                return msgspec.structs.replace(step, step=-1)
+            stored = written
+        self.steps.append(stored)
         if isinstance(body, Observation):
             produced = PRODUCED.get()
             if produced is not None:
                 produced.append(step.step)
-        elif isinstance(body, Action) and body.kind == "model_call":
-            stored = step.with_payload(self._context.shorten(body.proposed, step.step))
-        if self._sink is not None:
-            stored = self._sink.write(stored)
-        self.steps.append(stored)
         return step
 
     def _mark(self, injection: Step) -> None:
-        stored = injection if self._sink is None else self._sink.write(injection)
-        self.injections.append(stored)
+        stored = injection if self._sink is None else self._write(self._sink, injection)
+        if stored is not None:
+            self.injections.append(stored)
+
+    def _write(self, sink: Sink, step: Step) -> Step | None:
+        """Return the step as stored, or None when it could not be and the run goes on regardless."""
+        try:
+            return sink.write(step)
+        except RecordingError as failure:
+            self._context.forget(step.step)
+            self._missed(failure)
+            return None
+
+    def _close(self, sink: Sink, end: End) -> None:
+        try:
+            sink.close(end)
+        except RecordingError as failure:
+            self._missed(failure)
+
+    def _missed(self, failure: RecordingError) -> None:
+        missed = self.notes["unrecorded"] = self.notes.get("unrecorded", 0) + 1
+        if self._on_full == "raise":
+            raise failure
+        if missed == 1:
+            warnings.warn(f"{failure} The run goes on unrecorded.", RuntimeWarning, stacklevel=5)
 
     def _spend(self, body: Body) -> None:
         if self._end is not None:
@@ -264,6 +301,15 @@ class Actor(msgspec.Struct, frozen=True):
     parents: tuple[int, ...] = ()
 
 
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _fresh_locks() -> None:
+    for recorder in list(_recorders):  # a thread of the parent may have held the lock at the fork
+        recorder._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_fresh_locks)
 ACTOR: ContextVar[Actor | None] = ContextVar("masfire_actor", default=None)
 """The acting agent of this context, set by adapters and by `agent`."""
 

@@ -1,7 +1,7 @@
 """Model requests without repetition: a message that was already recorded becomes a reference.
 
 Agents send their whole history with every request. Stored as is, a trace grows with the square of
-the run; with references each text is stored once. A reference is {"$ref": [step, position]}: the
+the run; with references each text is stored once. A reference is {"$ref": [step, field, position]}: the
 message at that position of the request recorded at that step.
 """
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from masfire.trace.model import Step
 
 REF = "$ref"
+ITEM = "$item"
+"""Key of what stands for an item that looks like our own notation: {"$item": "<its JSON text>"}."""
 MIN_LENGTH = 48
 """Shorter messages (bytes of JSON) are stored again: a reference would not save anything."""
 
@@ -36,7 +38,10 @@ class ContextTable:
 
     def shorten(self, request: Payload, step: int) -> Payload:
         """Return the request with items seen before replaced by references; remember the new ones."""
-        fields = _split.decode(request)
+        try:
+            fields = _split.decode(request)
+        except msgspec.MsgspecError:  # no JSON object, so nothing that could repeat
+            return request
         changed = False
         for name in LISTS:
             raw = fields.get(name)
@@ -45,6 +50,10 @@ class ContextTable:
             items = _items.decode(raw)
             for position, item in enumerate(items):
                 key = bytes(item)
+                if (b'"$ref"' in key or b'"$item"' in key) and _is_own_notation(item):
+                    items[position] = msgspec.Raw(_encoder.encode({ITEM: key.decode()}))
+                    changed = True
+                    continue
                 if len(key) < MIN_LENGTH:
                     continue
                 first = self._seen.setdefault(key, (step, name, position))
@@ -54,11 +63,21 @@ class ContextTable:
             fields[name] = msgspec.Raw(_encoder.encode(items))
         return msgspec.Raw(_encoder.encode(fields)) if changed else request
 
+    def forget(self, step: int) -> None:
+        """Take back what `shorten` remembered of a step that could not be written."""
+        self._seen = {key: place for key, place in self._seen.items() if place[0] != step}
+
+
+def _is_own_notation(item: msgspec.Raw) -> bool:
+    value = unpack(item)
+    return isinstance(value, dict) and len(value) == 1 and (REF in value or ITEM in value)
+
 
 def expand(steps: Sequence[Step], index: int) -> Any:
     """Return the request body of the model call at `index` with every reference resolved."""
-    body = unpack(steps[index].payload)
-    if not isinstance(body, dict):
+    request = steps[index].payload
+    body = unpack(request)
+    if not isinstance(body, dict) or bytes(request).startswith(b'{"$json":'):
         return body
     for name in LISTS:
         items = body.get(name)
@@ -68,7 +87,14 @@ def expand(steps: Sequence[Step], index: int) -> Any:
 
 
 def _resolve(steps: Sequence[Step], item: Any) -> Any:
-    if not (isinstance(item, dict) and len(item) == 1 and REF in item):
+    if not (isinstance(item, dict) and len(item) == 1):
         return item
-    step, name, position = item[REF]
-    return unpack(steps[step].payload)[name][position]
+    if isinstance(item.get(ITEM), str):
+        return unpack(msgspec.Raw(item[ITEM].encode()))
+    if REF not in item:
+        return item
+    try:
+        step, name, position = item[REF]
+        return unpack(steps[step].payload)[name][position]
+    except (LookupError, TypeError, ValueError):  # not written by a ContextTable
+        return item
