@@ -1,0 +1,251 @@
+"""Who a LangGraph task is, what woke it, and which messages are still on their way to whom."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from masfire.adapters.langgraph_writes import BRANCH, JOIN, TASKS, messages_of, value_of
+from masfire.recorder import Actor, Recorder
+from masfire.trace.model import USER
+
+KEY = "langgraph"
+READ_BACK = 24
+"""How many of the last messages in a node's input count as parents of what it does."""
+PARENTS = 64
+"""Most parents a message gets."""
+
+_AGENT_NODES = frozenset(
+    {"model", "agent", "tools", "pre_model_hook", "post_model_hook", "generate_structured_response"}
+)
+_MIDDLEWARE = (".before_agent", ".before_model", ".after_model", ".after_agent")
+
+
+class State:
+    """What this adapter remembers of one run: tasks in flight, and which step each message came from."""
+
+    def __init__(self, run: Recorder) -> None:
+        self.run = run
+        self.tasks: dict[str, TaskNote] = {}
+        self.origin: dict[str, tuple[int, Any]] = {}
+        self.boards: dict[tuple[str, str], Board] = {}
+        self.lock = threading.Lock()
+
+
+def state_of(run: Recorder) -> State:
+    """Return the adapter's memory of this run."""
+    state: State | None = run.notes.get(KEY)
+    if state is None:
+        state = run.notes.setdefault(KEY, State(run))
+    return state
+
+
+class Pending:
+    """A message step that its recipient has not been seen to receive yet."""
+
+    __slots__ = ("ids", "send", "step", "values", "wrap")
+
+    def __init__(
+        self, step: int, ids: dict[str, list[str]], values: dict[str, Any], send: Any, wrap: bool
+    ) -> None:
+        self.step, self.ids, self.values, self.send, self.wrap = step, ids, values, send, wrap
+
+
+class Board:
+    """Deliveries and provenance of one graph (of one thread, when it has a checkpointer).
+
+    `wakers`: node → steps that activate it next; `writers`: channel → (superstep, steps that wrote
+    it last); `hidden`: agent → ids of messages it must not see; `overrides`: (agent, channel) →
+    (value it sees in place of the shared one, the shared one); `redeliver`: node → further copies it
+    still has to be woken with; `forced`: whether a fault added edges.
+    """
+
+    def __init__(self) -> None:
+        self.wakers: dict[str, list[int]] = {}
+        self.writers: dict[str, tuple[int, list[int]]] = {}
+        self.sends: dict[int, tuple[Any, int]] = {}
+        self.pending: dict[str, list[Pending]] = {}
+        self.hidden: dict[str, set[str]] = {}
+        self.overrides: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self.redeliver: dict[str, deque[Any]] = {}
+        self.forced = False
+        self.lock = threading.Lock()
+
+
+class View:
+    """One running graph (a LangGraph loop) as this adapter sees it."""
+
+    __slots__ = ("agent", "board", "greeted", "kind", "loop", "notes", "parent", "prefix", "run", "state")
+
+    def __init__(self, run: Recorder, loop: Any, parent: TaskNote | None) -> None:
+        self.run, self.loop, self.parent = run, loop, parent
+        self.state = state_of(run)
+        self.notes: list[TaskNote] = []
+        self.greeted = False
+        self.kind = kind_of(loop.nodes)
+        self.agent, self.prefix = _place(self.kind, loop.config, parent)
+        conf = loop.config.get("configurable", {})
+        thread = conf.get("thread_id")
+        if loop.checkpointer is None or thread is None:
+            self.board = Board()
+        else:
+            key = (str(thread), conf.get("checkpoint_ns", ""))
+            self.board = self.state.boards.setdefault(key, Board())
+        self._know_what_is_there()
+
+    def _know_what_is_there(self) -> None:
+        """Remember messages that were in the state before, so that they do not count as new."""
+        origin = self.state.origin
+        for channel in self.loop.channels.values():
+            found = messages_of(value_of(channel))
+            for message in found or ():
+                if message.id:
+                    origin.setdefault(message.id, (-1, message))
+
+    def begin(self) -> None:
+        """Prepare the notes of the tasks that the next superstep runs."""
+        tasks = self.state.tasks
+        for old in self.notes:
+            tasks.pop(old.id, None)
+        self.notes = []
+        sends = None
+        for task in self.loop.tasks.values():
+            if task.writes:
+                continue
+            packet = None
+            if task.path[0] == "__pregel_push" and len(task.path) == 4 and task.path[3] is False:
+                if sends is None:
+                    sends = self.loop.channels[TASKS].get()
+                packet = sends[task.path[1]]
+            note = TaskNote(self, task, packet)
+            tasks[task.id] = note
+            self.notes.append(note)
+        self.board.wakers = {}
+        if self.board.sends:
+            self.board.sends = {}
+
+    def name_of(self, node: str) -> str:
+        """Return the agent that runs node `node` of this graph."""
+        return self.prefix + node
+
+    def node_of(self, agent: str) -> str | None:
+        """Return the node of this graph that reaches agent `agent`, or None."""
+        local = agent[len(self.prefix) :] if self.prefix and agent.startswith(self.prefix) else agent
+        for node in (local, local.partition("/")[0]):
+            if BRANCH + node in self.loop.channels:
+                return node
+        return None
+
+    @property
+    def beyond(self) -> str:
+        """Return who gets what the graph ends with: the user, or the agent this graph is part of."""
+        return USER if self.parent is None else self.parent.agent
+
+
+class TaskNote:
+    """One task (an execution of a node): its agent, its parents, and what it has produced so far."""
+
+    __slots__ = (
+        "actor", "agent", "caller", "id", "internal", "is_call", "name", "overridden", "packet", "parents",
+        "produced", "shares_parent", "view",
+    )  # fmt: skip
+
+    def __init__(self, view: View, task: Any, packet: Any) -> None:
+        self.view, self.id, self.name, self.packet = view, task.id, task.name, packet
+        self.produced: list[int] = []
+        self.overridden: dict[str, Any] | None = None
+        self.caller: TaskNote | None = None
+        self.actor: Actor
+        self.is_call = self.shares_parent = False
+        parent = view.parent
+        self.internal = view.kind == "agent"
+        if self.internal:
+            self.agent = view.agent
+        elif task.name == "__start__":
+            self.agent = USER if parent is None else parent.agent
+        else:
+            self.agent = view.prefix + task.name
+        self.parents = self._parents(task)
+        if self.internal and parent is not None and parent.agent == self.agent:
+            self.actor, self.produced, self.shares_parent = parent.actor, parent.produced, True
+            return
+        path = task.name if not self.internal else self.agent
+        if packet is not None:
+            path = f"{path}[{task.path[1]}]"
+        if parent is not None and parent.actor.path:
+            path = f"{parent.actor.path}/{path}"
+        self.actor = Actor(self.agent, "", "langgraph", path, self.parents)
+
+    def sender(self, offer: Any) -> str:
+        """Return who says what is offered: this task's agent, unless the offer names another."""
+        return offer.agent or self.agent
+
+    def passed_on(self, made: Any) -> None:
+        """Let the surrounding task know what was said inside it: its own message is made from that."""
+        outer = self.view.parent
+        if outer is not None and not self.shares_parent:
+            for offer in made:
+                outer.produced.extend(step.step for step in offer.steps)
+
+    def _parents(self, task: Any) -> tuple[int, ...]:
+        view = self.view
+        board = view.board
+        found: set[int] = set()
+        if self.packet is not None:
+            sent = board.sends.get(id(self.packet))
+            if sent is not None:
+                found.add(sent[1])
+        else:
+            found.update(board.wakers.get(task.name, ()))
+        given = task.input
+        if type(given) is dict:
+            writers, origin = board.writers, view.state.origin
+            for channel, value in given.items():
+                if type(value) is list and value and hasattr(value[-1], "id"):
+                    for message in value[-READ_BACK:]:
+                        step = origin.get(getattr(message, "id", ""))
+                        if step is not None and step[0] >= 0:
+                            found.add(step[0])
+                elif self.packet is None:
+                    wrote = writers.get(channel)
+                    if wrote is not None:
+                        found.update(wrote[1])
+        elif self.packet is None:
+            for _, wrote_last in board.writers.values():
+                found.update(wrote_last)
+        if not found and view.parent is not None:
+            return view.parent.parents
+        return tuple(sorted(found)[-PARENTS:])
+
+
+def kind_of(nodes: Any) -> str:
+    """Return `agent` (create_agent, create_react_agent), `function` (functional API) or `graph`."""
+    if "__start__" not in nodes:
+        return "function"
+    names = [name for name in nodes if not name.startswith("__")]
+    if ("model" in names or "agent" in names) and all(
+        name in _AGENT_NODES or name.endswith(_MIDDLEWARE) for name in names
+    ):
+        return "agent"
+    return "graph"
+
+
+def _place(kind: str, config: Any, parent: TaskNote | None) -> tuple[str, str]:
+    """Return the agent that the graph as a whole is (for an agent graph), and the prefix of its nodes."""
+    given = (config.get("metadata") or {}).get("lc_agent_name") or ""
+    if kind == "agent":
+        if parent is None:
+            return given or "agent", ""
+        last = parent.agent.rpartition("/")[2]
+        if parent.internal:
+            return f"{parent.agent}/{given if given and given != last else 'agent'}", ""
+        return (parent.agent if not given or given == last else f"{parent.agent}/{given}"), ""
+    if parent is None or kind == "function":
+        return "", "" if parent is None else f"{parent.agent}/"
+    return parent.agent, f"{parent.agent}/"
+
+
+def join_target(channel: str) -> str:
+    """Return the node that a join channel activates."""
+    return channel.rpartition(":")[2] if channel.startswith(JOIN) else ""

@@ -1,0 +1,361 @@
+"""The run's answer to what a LangGraph task sends, carried out in its writes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from masfire.adapters import provenance
+from masfire.adapters.langgraph_board import PARENTS, Pending, TaskNote, View, join_target
+from masfire.adapters.langgraph_offers import Offer, same
+from masfire.adapters.langgraph_writes import (
+    BRANCH,
+    JOIN,
+    MISSING,
+    TASKS,
+    align,
+    copy_message,
+    holds_one,
+    is_control,
+    new_message,
+    rebuild,
+    texts,
+    to_plain,
+    value_of,
+)
+from masfire.trace.model import USER, Message, Step
+from masfire.trace.payload import unpack
+
+MAX_REDELIVERIES = 8
+"""Most extra activations by which copies of a message reach a node whose state has room for one value."""
+
+
+class Again:
+    """A further copy of a message that its receiver has to be woken once more for."""
+
+    __slots__ = ("offer", "reader", "step", "values")
+
+    def __init__(self, step: Step, reader: str, values: dict[str, Any], offer: Offer) -> None:
+        self.step, self.reader, self.values, self.offer = step, reader, values, offer
+
+
+def parents_of(note: TaskNote) -> tuple[int, ...]:
+    """Return the steps that what this task sends is made from."""
+    if note.produced:
+        return tuple(sorted(set(note.produced))[-PARENTS:])
+    return note.parents
+
+
+def carry_out(note: TaskNote, task: Any, made: list[Offer]) -> None:
+    """Make the task's writes say what the run recorded in place of what was offered."""
+    if note.overridden:
+        _restore(note, task)
+    for offer in made:
+        steps = offer.steps
+        if len(steps) == 1 and steps[0].body is offer.body:
+            _untouched(note, offer, steps[0])
+        elif offer.send is not None:
+            _carry_send(note, task, offer)
+        else:
+            _carry_state(note, task, offer)
+    queue = note.view.board.redeliver.get(note.name)
+    if queue and note.packet is None:
+        _wake_again(note, task, queue.popleft())
+
+
+def _untouched(note: TaskNote, offer: Offer, step: Step) -> None:
+    view, index = note.view, step.step
+    board = view.board
+    if offer.send is not None:
+        board.sends[id(offer.send)] = (offer.send, index)
+    else:
+        with board.lock:
+            for node in offer.targets:
+                board.wakers.setdefault(node, []).append(index)
+            superstep = view.loop.step
+            for name in offer.parts:
+                wrote = board.writers.get(name)
+                if wrote is not None and wrote[0] == superstep:
+                    wrote[1].append(index)
+                else:
+                    board.writers[name] = (superstep, [index])
+    origin = view.state.origin
+    for part in offer.parts.values():
+        for message in part.messages or ():
+            origin[message.id] = (index, message)
+    _announce(
+        note,
+        step,
+        {name: part.messages for name, part in offer.parts.items() if part.messages},
+        {name: part.values[-1] for name, part in offer.parts.items() if part.messages is None},
+        offer,
+        offer.send,
+    )
+
+
+def _announce(
+    note: TaskNote,
+    step: Step,
+    messages: dict[str, list[Any]],
+    values: dict[str, Any],
+    offer: Offer,
+    send: Any,
+) -> None:
+    """Register a delivery for the witnesses and the text for the provenance index."""
+    view = note.view
+    run = view.run
+    if run.calls or note.agent == USER:
+        index = provenance.of(run)
+        for text in texts(unpack(step.payload)):
+            index.add(step.step, step.agent, text)
+    if not run.watched:
+        return
+    body = step.body
+    if not isinstance(body, Message):
+        return
+    ids = {name: [message.id for message in found] for name, found in messages.items()}
+    board = view.board
+    with board.lock:
+        for reader in body.to:
+            board.pending.setdefault(reader, []).append(Pending(step.step, ids, values, send, offer.wrap))
+
+
+def _carry_state(note: TaskNote, task: Any, offer: Offer) -> None:
+    view = note.view
+    board = view.board
+    bodies = [(step, step.body) for step in offer.steps if isinstance(step.body, Message)]
+    delivered = [(step, body) for step, body in bodies if body.to or not offer.body.to]
+    wanted = {reader for _, body in delivered for reader in body.to}
+    nodes = {node for node in (view.node_of(reader) for reader in wanted) if node is not None}
+    if delivered:
+        _route(note, task, offer, nodes)
+    realized = [_realize(view, offer, step, number) for number, (step, _) in enumerate(delivered)]
+    _write_state(task, view, offer, realized)
+    readers = wanted | set(offer.body.to)
+    roomy = any(part.messages is not None or not part.single for part in offer.parts.values())
+    seen: dict[str, int] = {}
+    for (step, body), (messages, values) in zip(delivered, realized, strict=True):
+        for found in messages.values():
+            for message in found:
+                view.state.origin[message.id] = (step.step, message)
+        for name in offer.parts:
+            board.writers[name] = (view.loop.step, [step.step])
+        for reader in readers - set(body.to):
+            board.hidden.setdefault(reader, set()).update(m.id for found in messages.values() for m in found)
+        for reader in body.to:
+            node = view.node_of(reader)
+            seen[reader] = seen.get(reader, 0) + 1
+            if node is not None and seen[reader] > 1 and not roomy:
+                queue = board.redeliver.setdefault(node, deque())
+                if len(queue) < MAX_REDELIVERIES:
+                    queue.append(Again(step, reader, values, offer))
+                continue
+            if node is not None:
+                board.wakers.setdefault(node, []).append(step.step)
+            _override(view, board, reader, values, realized[0][1])
+            _announce_to(note, step, reader, messages, values, offer)
+    _hide_values(view, board, offer, set(offer.body.to) - wanted, realized)
+
+
+def _announce_to(
+    note: TaskNote,
+    step: Step,
+    reader: str,
+    messages: dict[str, list[Any]],
+    values: dict[str, Any],
+    offer: Offer,
+) -> None:
+    body = msgspec.structs.replace(step.body, to=(reader,))
+    _announce(note, msgspec.structs.replace(step, body=body), messages, values, offer, None)
+
+
+def _route(note: TaskNote, task: Any, offer: Offer, nodes: set[str]) -> None:
+    """Change which nodes run next; a join still gets its signal, or it would wait forever."""
+    view = note.view
+    kept = []
+    have = set()
+    for channel, value in task.writes:
+        if channel.startswith(BRANCH):
+            node = channel[len(BRANCH) :]
+            if node not in nodes:
+                continue
+            have.add(node)
+        elif channel.startswith(JOIN):
+            have.add(join_target(channel))
+        kept.append((channel, value))
+    extra = sorted(nodes - have)
+    if extra:
+        view.board.forced = True
+    task.writes.clear()
+    task.writes.extend(kept)
+    task.writes.extend((BRANCH + node, None) for node in extra)
+
+
+def _realize(
+    view: View, offer: Offer, step: Step, number: int
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """Return the messages and values, per channel, that `step` delivers (copies under new ids)."""
+    altered = bytes(step.payload) != bytes(offer.body.content)
+    content = unpack(step.payload) if altered else None
+    if altered and not isinstance(content, dict):
+        content = _spread(offer, content)
+    messages: dict[str, list[Any]] = {}
+    values: dict[str, Any] = {}
+    for name, part in offer.parts.items():
+        if content is not None and name not in content:
+            continue
+        plain = part.plain if content is None else content[name]
+        if part.messages is not None:
+            found = part.messages if content is None else align(part.messages, part.plain, plain)
+            messages[name] = [copy_message(message) for message in found] if number else list(found)
+        elif content is None or plain == to_plain(part.plain):
+            values[name] = part.values[-1]
+        else:
+            values[name] = rebuild(part.values[-1], plain)
+    for name, plain in (content or {}).items():
+        if name not in offer.parts and name in view.loop.channels and not is_control(name):
+            if name == "messages" and isinstance(plain, list):
+                messages[name] = [new_message(item) for item in plain]
+            else:
+                values[name] = plain
+    return messages, values
+
+
+def _spread(offer: Offer, content: Any) -> dict[str, Any]:
+    """Return content that is mere text as the content of the channel that held text before."""
+    for name, part in offer.parts.items():
+        if part.messages is not None:
+            return {name: [{**part.plain[-1], "content": content}] if part.plain else []}
+        if isinstance(part.plain, type(content)):
+            return {name: content}
+    return {}
+
+
+def _write_state(
+    task: Any, view: View, offer: Offer, realized: list[tuple[dict[str, list[Any]], dict[str, Any]]]
+) -> None:
+    """Put the delivered messages and values in the place of the offered ones."""
+    rest = [(c, v) for c, v in task.writes if c not in offer.parts]
+    front: list[tuple[str, Any]] = []
+    names = list(offer.parts) + [
+        name for found in realized for group in found for name in group if name not in offer.parts
+    ]
+    for name in dict.fromkeys(names):
+        part = offer.parts.get(name)
+        messages = [message for found, _ in realized for message in found.get(name, ())]
+        if part is not None and (messages or part.known) and part.messages is not None:
+            front.append((name, part.known + messages))
+        elif messages:
+            front.append((name, messages))
+        values = [value[name] for _, value in realized if name in value]
+        channel = view.loop.channels.get(name)
+        if values and channel is not None:
+            front += [(name, value) for value in (values[:1] if holds_one(channel) else values)]
+    task.writes.clear()
+    task.writes.extend(front + rest)
+
+
+def _override(view: View, board: Any, reader: str, values: dict[str, Any], shared: dict[str, Any]) -> None:
+    for name, value in values.items():
+        common = shared.get(name, MISSING)
+        channel = view.loop.channels.get(name)
+        if common is not value and not same(common, value) and channel is not None and holds_one(channel):
+            board.overrides[reader, name] = (value, common)
+        else:
+            board.overrides.pop((reader, name), None)
+
+
+def _hide_values(view: View, board: Any, offer: Offer, losers: set[str], realized: list[Any]) -> None:
+    """Let those who lost the message go on seeing the values as they were before."""
+    if not realized:
+        return
+    for reader in losers:
+        for name, part in offer.parts.items():
+            if part.messages is None and part.single:
+                before = value_of(view.loop.channels.get(name))
+                board.overrides[reader, name] = (before, realized[0][1].get(name, MISSING))
+
+
+def _carry_send(note: TaskNote, task: Any, offer: Offer) -> None:
+    """Replace one Send by those that the recorded steps ask for (none: the packet is lost)."""
+    view = note.view
+    made: list[Any] = []
+    send_class = type(offer.send)
+    for number, step in enumerate(offer.steps):
+        if not isinstance(step.body, Message):
+            continue
+        messages, values = _realize(view, offer, step, number)
+        if not offer.wrap:
+            arg = (messages or values).get("", offer.send.arg)
+        else:
+            arg = {**offer.send.arg, **values}
+            for name, found in messages.items():
+                arg[name] = offer.parts[name].known + found if name in offer.parts else found
+        for reader in step.body.to:
+            node = view.node_of(reader)
+            if node is None:
+                continue
+            if node != offer.send.node and isinstance(arg, dict):
+                arg = {**_state_for(view, node), **arg}
+                view.board.forced = True
+            packet = send_class(node, arg)
+            made.append((TASKS, packet))
+            view.board.sends[id(packet)] = (packet, step.step)
+            _announce(note, step, messages, values, offer, packet)
+    rest = [write for write in task.writes if write[1] is not offer.send]
+    task.writes.clear()
+    task.writes.extend(rest + made)
+
+
+def _state_for(view: View, node: str) -> dict[str, Any]:
+    """Return the shared state as node `node` would read it, so that it can start from a packet."""
+    names = view.loop.nodes[node].channels
+    held = {}
+    for name in names if isinstance(names, list) else ():
+        value = value_of(view.loop.channels.get(name))
+        if value is not MISSING:
+            held[name] = value
+    return held
+
+
+def _wake_again(note: TaskNote, task: Any, again: Again) -> None:
+    board = note.view.board
+    for name, value in again.values.items():
+        board.overrides[note.agent, name] = (value, MISSING)
+    board.wakers.setdefault(note.name, []).append(again.step.step)
+    board.forced = True
+    _announce_to(note, again.step, again.reader, {}, again.values, again.offer)
+    if not any(channel == BRANCH + note.name for channel, _ in task.writes):
+        task.writes.append((BRANCH + note.name, None))
+
+
+def _restore(note: TaskNote, task: Any) -> None:
+    """Keep a reader's own view out of the shared state when it hands its whole input back."""
+    seen = note.overridden or {}
+    kept = [(c, v) for c, v in task.writes if not (c in seen and same(seen[c], v))]
+    if len(kept) != len(task.writes):
+        task.writes.clear()
+        task.writes.extend(kept)
+    note.overridden = None
+
+
+def settle_conflicts(view: View) -> None:
+    """Keep one write per single-valued channel where nodes that a fault woke wrote beside others."""
+    last: dict[str, Any] = {}
+    for task in view.loop.tasks.values():
+        for channel, _ in task.writes:
+            spec = view.loop.channels.get(channel)
+            if spec is not None and type(spec).__name__.startswith("LastValue"):
+                last[channel] = task
+    for task in view.loop.tasks.values():
+        kept = [w for w in task.writes if last.get(w[0], task) is task]
+        if len(kept) != len(task.writes):
+            task.writes.clear()
+            task.writes.extend(kept)
+
+
+def announce_value(note: TaskNote, step: Step, value: Any, offer: Offer) -> None:
+    """Register the delivery of a bare value (a result handed back, an entrypoint's input)."""
+    _announce(note, step, {}, {"": value}, offer, None)

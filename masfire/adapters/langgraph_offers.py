@@ -1,0 +1,166 @@
+"""What a finished LangGraph task sends, as messages offered to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from masfire.adapters.langgraph_board import TaskNote, View, join_target
+from masfire.adapters.langgraph_writes import (
+    BRANCH,
+    JOIN,
+    TASKS,
+    as_messages,
+    holds_one,
+    is_control,
+    messages_of,
+    pack_content,
+    simplify,
+    to_plain,
+    value_of,
+)
+from masfire.trace.model import USER, Message, Step
+
+
+class Part:
+    """The part of a delta that goes to one channel."""
+
+    __slots__ = ("known", "messages", "plain", "single", "values")
+
+    def __init__(self, value: Any, single: bool) -> None:
+        self.values = [value]
+        self.single = single
+        self.known: list[Any] = []
+        self.messages: list[Any] | None = None
+        self.plain: Any = value
+
+
+class Offer:
+    """One message a task sends: its body, and what is needed to change it on the way."""
+
+    __slots__ = ("agent", "body", "parts", "send", "steps", "targets", "wrap")
+
+    def __init__(
+        self, body: Message, parts: dict[str, Part], targets: list[str], send: Any, wrap: bool
+    ) -> None:
+        self.body, self.parts, self.targets, self.send, self.wrap = body, parts, targets, send, wrap
+        self.steps: Sequence[Step] = ()
+        self.agent = ""
+
+
+def offers(note: TaskNote, task: Any) -> list[Offer]:
+    """Return the messages that the finished `task` sends, in the order in which they are to be offered."""
+    view = note.view
+    if note.internal:
+        return _final_of_agent(note, task)
+    if note.name == "__start__" and view.parent is not None:
+        return []
+    state: list[tuple[str, Any]] = []
+    targets: list[str] = []
+    sends: list[Any] = []
+    for channel, value in task.writes:
+        if channel.startswith(BRANCH):
+            targets.append(channel[len(BRANCH) :])
+        elif channel == TASKS:
+            sends.append(value)
+        elif channel.startswith(JOIN):
+            targets.append(join_target(channel))
+        elif not is_control(channel):
+            state.append((channel, value))
+    made = [_offer_send(view, send) for send in sends]
+    parts = delta(view, state)
+    if sends and not targets:
+        if parts:
+            made.append(_offer(parts, (), [], None))
+    elif targets:
+        made.append(_offer(parts, tuple(view.name_of(node) for node in targets), targets, None))
+    elif parts and note.name != "__start__":
+        made.append(_offer(parts, (view.beyond,), [], None))
+    return made
+
+
+def delta(view: View, items: Sequence[tuple[str, Any]]) -> dict[str, Part]:
+    """Return what `items` add to the state: new or changed messages, and changed values."""
+    channels, origin = view.loop.channels, view.state.origin
+    parts: dict[str, Part] = {}
+    for name, value in items:
+        channel = channels.get(name)
+        found = as_messages(value, channel)
+        single = channel is not None and holds_one(channel)
+        if found is None:
+            if name in parts:
+                parts[name].values.append(value)
+                parts[name].plain = [to_plain(item) for item in parts[name].values]
+            elif not (single and same(value_of(channel), value)):
+                parts[name] = Part(value, single)
+            continue
+        known: list[Any] = []
+        new: list[Any] = []
+        for message in found:
+            before = origin.get(message.id)
+            fresh = before is None or (before[1] is not message and before[1].content != message.content)
+            (new if fresh else known).append(message)
+        part = parts.get(name)
+        if part is None:
+            if not new:
+                continue
+            part = parts[name] = Part(value, single)
+            part.messages, part.plain = new, [simplify(message) for message in new]
+        else:
+            part.values.append(value)
+            part.messages = (part.messages or []) + new
+            part.plain = [simplify(message) for message in part.messages]
+        part.known += known
+    return parts
+
+
+def same(old: Any, new: Any) -> bool:
+    """Return whether two values are the same as far as a comparison can safely tell."""
+    if old is new:
+        return True
+    if type(old) is not type(new) or not isinstance(new, (str, int, float, bool, list, dict)):
+        return False
+    try:
+        return bool(old == new)
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def _offer(parts: dict[str, Part], to: tuple[str, ...], targets: list[str], send: Any) -> Offer:
+    content = {name: part.plain for name, part in parts.items()}
+    return Offer(Message(to, pack_content(content), "graph"), parts, targets, send, True)
+
+
+def _offer_send(view: View, send: Any) -> Offer:
+    arg = send.arg
+    if type(arg) is dict:
+        offer = _offer(delta(view, list(arg.items())), (view.name_of(send.node),), [send.node], send)
+        offer.wrap = True
+        return offer
+    part = Part(arg, single=False)
+    found = messages_of(arg)
+    if found is not None:
+        part.messages, part.plain = found, [simplify(message) for message in found]
+    body = Message((view.name_of(send.node),), pack_content(part.plain), "graph")
+    return Offer(body, {"": part}, [send.node], send, wrap=False)
+
+
+def _final_of_agent(note: TaskNote, task: Any) -> list[Offer]:
+    """Return what a stand-alone agent graph begins or ends with; its inner nodes send nothing."""
+    view = note.view
+    if view.parent is not None:
+        return []
+    state = [(channel, value) for channel, value in task.writes if not is_control(channel)]
+    if note.name == "__start__":
+        parts = delta(view, state)
+        return [_offer(parts, (view.agent,), [], None)] if parts else []
+    if any(channel.startswith(BRANCH) or channel == TASKS for channel, _ in task.writes):
+        return []
+    parts = {name: part for name, part in delta(view, state).items() if part.messages or name != "messages"}
+    if "messages" not in parts:
+        held = messages_of(value_of(view.loop.channels.get("messages")))
+        if held:
+            last = parts["messages"] = Part([held[-1]], single=False)
+            last.messages, last.plain = [held[-1]], [simplify(held[-1])]
+            task.writes.append(("messages", [held[-1]]))
+    return [_offer(parts, (USER,), [], None)] if parts else []
