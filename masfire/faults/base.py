@@ -105,7 +105,10 @@ def _times(text: str, address: str, where: str) -> int:
 
 
 class Inapplicable(Struct, frozen=True):
-    """This step offers the fault nothing to change (no tool call, no plan, one tool only); says why."""
+    """This step offers the fault nothing to change (no tool call, no plan, one tool only); says why.
+
+    With an empty `reason` the step is no event of the fault at all and is not counted.
+    """
 
     reason: str
 
@@ -117,8 +120,8 @@ class Strike(Struct, frozen=True):
     note: str = ""
 
 
-class NotWritten(MasfireError):
-    """The model-written variant did not pass the fault's predicate, however often it was asked."""
+class Unproved(MasfireError):
+    """What a fault made of a step does not pass the fault's own predicate."""
 
     exit_code = 3
 

@@ -53,6 +53,10 @@ class _Plan:
         self.first: tuple[str, int] | None = None
         self.witness: tuple[str, int] | None = None
 
+    def met(self, agent: str) -> None:
+        """Count a matching event of `agent`."""
+        self.events[agent] = self.events.get(agent, 0) + 1
+
     @property
     def over(self) -> bool:
         """Return whether no further event can be struck."""
@@ -171,7 +175,6 @@ class Injector:
 
     def outcomes(self) -> list[Outcome]:
         """Return what became of each fault so far, in the order asked for."""
-        self._learn()
         seen = list(dict.fromkeys(step.agent for step in self._history))
         return [plan.outcome(seen=seen, began=self._began, ended=self._ended) for plan in self._plans]
 
@@ -189,20 +192,21 @@ class Injector:
     def _try(self, plan: _Plan, items: list[_Item], marks: list[Step]) -> None:
         step = items[0].step
         agent = step.agent
-        plan.events[agent] = plan.events.get(agent, 0) + 1
-        if plan.pinned and agent != plan.pinned:
-            return
         counted = plan.fault.counts(plan.spec, step)
         count = plan.counts.get(agent, 0)
-        if counted and plan.over:
+        if counted and (plan.over or (plan.pinned and agent != plan.pinned)):
             return
         scene = self._scene(plan, step, count)
         try:
             result = plan.fault.strike(step, plan.spec, scene)
         except Exception as error:
             plan.failure = f"{type(error).__name__}: {error}"
+            plan.met(agent)
             self._spend(plan, counted)
             return
+        if isinstance(result, Inapplicable) and not result.reason:
+            return
+        plan.met(agent)
         if isinstance(result, Inapplicable) or result.steps == (step,):
             plan.refusal = result.reason if isinstance(result, Inapplicable) else "nothing would change"
             return
