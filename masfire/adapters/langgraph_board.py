@@ -114,7 +114,7 @@ class View:
             if task.writes:
                 continue
             packet = None
-            if task.path[0] == "__pregel_push" and len(task.path) == 4 and task.path[3] is False:
+            if task.path[0] == "__pregel_push" and len(task.path) == 3:
                 if sends is None:
                     sends = self.loop.channels[TASKS].get()
                 packet = sends[task.path[1]]
