@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import functools
 import hashlib
 import os
 import re
@@ -11,14 +13,19 @@ from types import CodeType, FrameType
 
 from masfire.recorder import ACTOR, Actor
 
-_GO_BETWEENS = frozenset(
-    "ask ask_llm call call_api call_llm call_model chat complete completion create_completion forward "
-    "generate get_completion get_response infer invoke llm model post predict prompt query reply request "
-    "respond run run_agent send step think wrapper inner main __call__ __enter__ acall achat ainvoke arun "
-    "<lambda> <listcomp> <genexpr> <dictcomp> <setcomp> <module>".split()
-)
+_GO_BETWEENS = frozenset({
+    "__call__", "__enter__", "<dictcomp>", "<genexpr>", "<lambda>", "<listcomp>", "<module>", "<setcomp>",
+    "achat", "ainvoke", "arun", "ask", "ask_llm", "call", "call_api", "call_llm", "call_model", "chat",
+    "complete", "completion", "create_completion", "forward", "generate", "get_completion", "get_response",
+    "infer", "inner", "invoke", "llm", "main", "model", "post", "predict", "prompt", "query", "reply",
+    "request", "respond", "run", "run_agent", "send", "step", "think", "wrapper",
+})  # fmt: skip
 """Function names that say nothing about who calls: the caller of such a function is asked instead."""
 
+_SDK_NAMES = frozenset({"create", "parse", "stream", "send", "post", "acreate"})
+"""What code calls when it calls the SDK itself."""
+
+_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_METHOD", "LOAD_ATTR", "LOAD_DEREF", "LOAD_FAST"})
 _MAX_FRAMES = 120
 _INTRODUCTION = re.compile(
     r"\b(?:You are|You're|You act as|Act as|Your role is)\s+(?:an?\s+|the\s+|our\s+)?"
@@ -43,10 +50,11 @@ def identify(system_prompt: str) -> Actor:
 
     A named actor wins (a framework adapter's, or `masfire.recorder.agent`); else the nearest function
     of the user's code that is no mere go-between (`ask`, `call_llm`, `main`, …), a method standing for
-    its object's `name` or class; else a name from the system prompt.
+    its object's `name` or class. A function that asks at several places speaks for several agents
+    (an orchestrator), so there the system prompt names them, as it does where nothing else can.
     """
     actor = ACTOR.get()
-    return actor if actor is not None else Actor(_on_stack() or named_by(system_prompt))
+    return actor if actor is not None else Actor(_on_stack(bool(system_prompt)) or named_by(system_prompt))
 
 
 def named_by(system_prompt: str) -> str:
@@ -60,34 +68,39 @@ def named_by(system_prompt: str) -> str:
     return f"agent-{hashlib.sha256(system_prompt.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
-def _on_stack() -> str:
+def _on_stack(has_prompt: bool) -> str:
     frame: FrameType | None = sys._getframe(1)
+    called = _SDK_NAMES
     for _ in range(_MAX_FRAMES):
         if frame is None:
             return ""
         code = frame.f_code
         if not _is_foreign(code):
-            name = _name_of(frame, code)
+            name = _name_of_object(frame, code)
             if name:
                 return name
+            if not (code.co_name in _GO_BETWEENS or code.co_name.startswith(("test_", "_"))):
+                return "" if has_prompt and _sites(code, called) > 1 else code.co_name
+            called = frozenset({code.co_name})
         frame = frame.f_back
     return ""
 
 
-def _name_of(frame: FrameType, code: CodeType) -> str:
-    if code.co_argcount and code.co_varnames[0] == "self":
-        own = frame.f_locals.get("self")
-        if own is not None:
-            name = getattr(own, "name", None)
-            if isinstance(name, str) and name:
-                return name
-            if type(own).__module__ and not type(own).__name__.lower().endswith(("client", "llm", "model")):
-                return type(own).__name__
-            return ""
-    name = code.co_name
-    if name in _GO_BETWEENS or name.startswith(("test_", "_")):
+def _name_of_object(frame: FrameType, code: CodeType) -> str:
+    if not code.co_argcount or code.co_varnames[0] != "self":
         return ""
-    return name
+    own = frame.f_locals.get("self")
+    name = getattr(own, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    kind = type(own).__name__
+    return "" if own is None or kind.lower().endswith(("client", "llm", "model")) else kind
+
+
+@functools.lru_cache(maxsize=1024)
+def _sites(code: CodeType, names: frozenset[str]) -> int:
+    """Return at how many places `code` mentions one of the names it was found calling."""
+    return sum(i.opname in _LOADS and i.argval in names for i in dis.get_instructions(code))
 
 
 def _is_foreign(code: CodeType) -> bool:

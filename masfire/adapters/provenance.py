@@ -51,13 +51,17 @@ class Index:
     def __init__(self) -> None:
         self._origins: dict[int, dict[str, int]] = {}
         self._recent: deque[list[tuple[str, int]]] = deque(maxlen=RECENT)
+        self._pinned: list[tuple[str, int]] = []
         self._scanned: dict[int, tuple[_Region, ...]] = {}
         self._lock = threading.Lock()
 
-    def add(self, step: int, agent: str, text: str) -> None:
-        """Remember that `agent` said `text` at step `step`."""
+    def add(self, step: int, agent: str, text: str, *, pinned: bool = False) -> None:
+        """Remember that `agent` said `text` at step `step`.
+
+        A `pinned` text (the task) may be short, and is searched for in every text at any age.
+        """
         text = text.strip()
-        if len(text) < MIN_TEXT:
+        if len(text) < (2 if pinned else MIN_TEXT):
             return
         keys = {hash(text)}
         needles = {text: hash(text)}
@@ -72,7 +76,11 @@ class Index:
                 saying = self._origins.setdefault(key, {})
                 saying.pop(agent, None)  # the latest speaker comes last
                 saying[agent] = step
-            self._recent.append(list(needles.items()))
+            if pinned:
+                self._pinned.append((text, hash(text)))
+                self._scanned.clear()
+            else:
+                self._recent.append(list(needles.items()))
 
     def find(self, text: str, *, reader: str = "", own: bool = False) -> list[Span]:
         """Return which stretches of `text` were said before, in order, without overlap.
@@ -80,7 +88,7 @@ class Index:
         When several agents said the same, the latest one other than `reader` counts; with `own`,
         `reader` itself is preferred (its own words in its history).
         """
-        if len(text) < MIN_TEXT:
+        if len(text) < MIN_TEXT and not self._pinned:
             return []
         with self._lock:
             regions = self._regions(text)
@@ -109,7 +117,7 @@ class Index:
 
     def _regions(self, text: str) -> tuple[_Region, ...]:
         stripped = text.strip()
-        if len(stripped) >= MIN_TEXT and hash(stripped) in self._origins:
+        if stripped and hash(stripped) in self._origins:
             start = text.find(stripped)
             return (_Region(start, start + len(stripped), hash(stripped)),)
         key = hash(text)
@@ -124,7 +132,7 @@ class Index:
         return found
 
     def _substrings(self, text: str) -> Iterator[_Region]:
-        for needles in self._recent:
+        for needles in (self._pinned, *self._recent):
             for needle, key in needles:
                 start = text.find(needle)
                 for _ in range(_OCCURRENCES):
@@ -185,7 +193,9 @@ def _renderings(text: str) -> Iterator[str]:
     for rendering in (json.dumps(value), json.dumps(value, separators=(",", ":")), repr(value)):
         if len(rendering) >= MIN_LINE:
             yield rendering
-    yield from sorted((leaf for leaf in _leaves(value) if len(leaf) >= MIN_LINE), key=len, reverse=True)
+    # A leaf like "send_confirmation" is vocabulary, not a message.
+    leaves = (leaf for leaf in _leaves(value) if len(leaf) >= MIN_LINE and not leaf.isidentifier())
+    yield from sorted(leaves, key=len, reverse=True)
 
 
 def _leaves(value: Any) -> Iterator[str]:

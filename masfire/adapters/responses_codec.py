@@ -19,6 +19,7 @@ from masfire.adapters.codec import (
 )
 
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_MARKS = tuple(f'"type":{gap}"{name}"'.encode() for name in _LAST for gap in ("", " "))
 _CALL, _RETURN = "function_call", "function_call_output"
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -136,7 +137,7 @@ def tokens(data: dict[str, Any]) -> tuple[int, int]:
 
 def ended(tail: bytes) -> bool:
     """Return whether the last bytes of a stream hold its end marker."""
-    return any(name.encode() in tail for name in _LAST)
+    return any(mark in tail for mark in _MARKS)
 
 
 def from_events(events: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

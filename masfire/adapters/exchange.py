@@ -1,0 +1,277 @@
+"""One model request on its way out, its reply on its way back: recorded, altered, witnessed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from masfire.adapters import chat_codec, dialogue, responses_codec, tee
+from masfire.adapters.codec import Codec, read_events
+from masfire.adapters.effects import Drain, Send, Steps, Submit
+from masfire.adapters.identity import identify
+from masfire.adapters.wire import Builder, decoded, decompressed, encoded, is_events, rebuilt
+from masfire.errors import RefusedValue
+from masfire.trace.model import Action, Draw, Observation, Step
+from masfire.trace.payload import Payload, pack, unpack
+
+if TYPE_CHECKING:
+    from masfire.recorder import Actor, Recorder
+
+_CODECS: tuple[tuple[str, Codec], ...] = (("/chat/completions", chat_codec), ("/responses", responses_codec))
+_counting = threading.Lock()
+
+
+class Call(msgspec.Struct, eq=False):
+    """A model request in the hands of masfire. `library` is the module (httpx, httpx2) it belongs to.
+
+    `unread` says that the caller reads the response body itself; `attempt` counts the SDK's retries.
+    """
+
+    library: Any
+    request: Any
+    body: dict[str, Any]
+    codec: Codec
+    actor: Any
+    unread: bool
+    attempt: int = 0
+    changed: bool = False
+    door: Any = None
+    delivery: dialogue.Delivery = msgspec.field(default_factory=dialogue.Delivery)
+    started: float = 0.0
+
+    @property
+    def model(self) -> str:
+        """Return the model's name as requested."""
+        return str(self.body.get("model", ""))
+
+    @property
+    def who(self) -> Actor:
+        """Return the calling agent."""
+        actor: Actor = self.actor
+        return actor
+
+    @property
+    def build(self) -> Builder:
+        """Return what makes responses to this request."""
+        return Builder(self.library, self.request, self.codec, self.body, unread=self.unread)
+
+    def without_stream(self) -> dict[str, Any]:
+        """Return the request body as a cache knows it, streamed or not."""
+        return {key: value for key, value in self.body.items() if key not in ("stream", "stream_options")}
+
+
+def recognise(library: Any, request: Any, *, unread: bool) -> Call | None:
+    """Return the call if `request` is one to a language model whose format is known, else None."""
+    if request.method != "POST":
+        return None
+    path = request.url.path.rstrip("/")
+    codec = next((codec for suffix, codec in _CODECS if path.endswith(suffix)), None)
+    if codec is None:
+        return None
+    try:
+        body = json.loads(request.content)
+    except (ValueError, RecursionError, library.RequestNotRead):
+        return None
+    if not isinstance(body, dict) or not ("messages" in body or "input" in body):
+        return None
+    retry = request.headers.get("x-stainless-retry-count", "0")
+    attempt = int(retry) if retry.isdigit() else 0
+    return Call(library, request, body, codec, identify(codec.system(body)), unread, attempt)
+
+
+def exchange(run: Recorder, call: Call) -> Steps[Any]:
+    """Let `call` happen under the eyes of `run`; return the response for the caller."""
+    actor = call.who
+    call.door = run.notes.get("model_door")
+    count = _count(run, actor.agent, call.attempt)
+    if call.door is not None:
+        call.changed = call.door.prepare(call.body, agent=actor.agent, count=count)
+    call.delivery = yield from dialogue.of(run).read(call.body, call.codec, actor, call.attempt)
+    call.changed = call.changed or call.delivery.changed
+    parents = tuple(sorted(call.delivery.parents.union(actor.parents)))
+    proposed = _packed(call.body)
+    steps = yield Submit(actor.agent, Action("model_call", call.model, proposed), actor.role, parents)
+    response = None
+    for step in steps:
+        if not isinstance(step.body, Action):
+            continue
+        if step.body.proposed is not proposed:
+            altered = unpack(step.body.proposed)
+            if isinstance(altered, dict) and altered != call.body:
+                call.body, call.changed = altered, True
+        response = yield from _sent(run, call, step)
+    return call.build.refusal("masfire: the model call was withheld") if response is None else response
+
+
+def _sent(run: Recorder, call: Call, step: Step) -> Steps[Any]:
+    """Send what the recorded step holds (or take the door's answer); return the caller's response."""
+    if call.changed:
+        call.request = rebuilt(call.library, call.request, call.body)
+    if run.watched:
+        _witness_request(run, call, step)
+    call.started = time.monotonic()
+    answer = None
+    if call.door is not None:
+        answer = call.door.answer(str(call.request.url), call.without_stream())
+    if answer is not None:
+        response = call.build.answer(answer[0])
+        data = decoded(answer[0])
+        return (yield from _judged(run, call, step, response, data, _draw(call, answer[1], data)))
+    try:
+        response = yield Send(call.request)
+    except (call.library.HTTPError, OSError, RuntimeError) as error:
+        problem = {"type": type(error).__name__, "message": str(error), "status": 0}
+        yield _reply(call, step, _packed({"error": problem}), _draw(call), ok=False)
+        raise
+    events = is_events(response)
+    if events and not (run.has_interceptors or run.watched):
+        _pass_on(run, call, step, response)
+        return response
+    raw = yield from _whole(call, response)
+    data = call.codec.from_events(read_events(raw)) if events else decoded(raw)
+    if response.status_code == 200:
+        _keep(call, data, raw if not events else b"")
+    return (yield from _judged(run, call, step, response, data, _draw(call, "live", data)))
+
+
+def _witness_request(run: Recorder, call: Call, step: Step) -> None:
+    sent = json.loads(call.request.content)
+    run.received(step.step, sent, by="model")
+    for index, text in dialogue.of(run).arrived(sent, call.codec, call.who.agent, call.delivery):
+        run.received(index, text, by=call.who.agent)
+
+
+def _judged(run: Recorder, call: Call, step: Step, response: Any, data: Any, draw: Draw) -> Steps[Any]:
+    """Record what `response` says; return it, or the one that carries what was recorded instead."""
+    outcome, ok = _said(call, response, data)
+    if not ok:
+        _note_overflow(run, outcome["error"])
+    offered = _packed(outcome)
+    steps = yield _reply(call, step, offered, draw, ok=ok)
+    final = _remember(run, call, steps)
+    if final is None:
+        return call.build.refusal("masfire: the reply was withheld")
+    body = final.body
+    if isinstance(body, Observation) and (body.outcome is not offered or body.ok != ok):
+        said = unpack(body.outcome)
+        if said != outcome or body.ok != ok:
+            response, outcome = _altered(call, response, data, said, body.ok)
+    if run.watched:
+        run.received(final.step, outcome, by=call.who.agent)
+    return response
+
+
+def _altered(call: Call, response: Any, data: Any, said: Any, ok: bool) -> tuple[Any, dict[str, Any]]:
+    """Return the response that says `said`, and what its reader will find in it."""
+    if not ok:
+        error = said.get("error") if isinstance(said, dict) else said
+        error = error if isinstance(error, dict) else {"message": str(error)}
+        status = error.get("status")
+        response = call.build.refusal(
+            str(error.get("message", "")), status if isinstance(status, int) and status >= 400 else 500
+        )
+        return response, {"error": {**error, "status": response.status_code}}
+    base = data if isinstance(data, dict) and response.status_code < 300 else {"model": call.model}
+    data = call.codec.with_outcome(base, said if isinstance(said, dict) else {"content": str(said)})
+    response = call.build.altered(data, response)
+    return response, call.codec.outcome(data)
+
+
+def _said(call: Call, response: Any, data: Any) -> tuple[dict[str, Any], bool]:
+    if isinstance(data, dict) and response.status_code < 300:
+        return call.codec.outcome(data), True
+    error = data.get("error") if isinstance(data, dict) else None
+    if not isinstance(error, dict):
+        error = {"message": str(error or response.reason_phrase)}
+    return {"error": {**error, "status": response.status_code}}, False
+
+
+def _reply(call: Call, step: Step, outcome: Payload, draw: Draw, *, ok: bool) -> Submit:
+    observation = Observation("model_reply", call.model, step.step, outcome, ok, draw)
+    return Submit(call.who.agent, observation, call.who.role, (step.step,))
+
+
+def _remember(run: Recorder, call: Call, steps: Any) -> Step | None:
+    """Return the reply among `steps` that the caller gets; remember what each says and asks for."""
+    final: Step | None = None
+    talk = dialogue.of(run)
+    for step in steps:
+        value = step.value if step.kind == "model_reply" else None
+        if not isinstance(value, dict):
+            continue
+        final = step
+        if isinstance(value.get("content"), str):
+            talk.index.add(step.step, call.who.agent, value["content"])
+        for asked in value.get("tool_calls") or ():
+            if isinstance(asked, dict) and asked.get("id"):
+                talk.tool_call_steps[str(asked["id"])] = step.step
+    return final
+
+
+def _pass_on(run: Recorder, call: Call, step: Step, response: Any) -> None:
+    """Let the caller read the stream as it comes; record the reply when its end marker has passed."""
+
+    def ended(raw: bytes) -> None:
+        if run.finished:
+            return
+        data = call.codec.from_events(read_events(decompressed(call.library, response, raw)))
+        outcome: dict[str, Any] = {
+            "error": {"type": "stream", "message": "The stream broke off.", "status": 200}
+        }
+        if data is not None:
+            outcome = call.codec.outcome(data)
+            _keep(call, data, b"")
+        effect = _reply(call, step, _packed(outcome), _draw(call, "live", data), ok=data is not None)
+        steps = run.submit(effect.agent, effect.body, role=effect.role, parents=effect.parents)
+        _remember(run, call, steps)
+
+    compressed = response.headers.get("content-encoding", "identity") != "identity"
+    tee.pass_on(call.library, response, ended, None if compressed else call.codec.ended)
+
+
+def _whole(call: Call, response: Any) -> Steps[bytes]:
+    """Return the decoded body; a caller that reads the response itself still can."""
+    if response.is_closed:
+        return bytes(response.content)
+    raw = yield Drain(response)
+    response.stream = call.library.ByteStream(raw)
+    return decompressed(call.library, response, raw)
+
+
+def _keep(call: Call, data: Any, raw: bytes) -> None:
+    if call.door is not None and isinstance(data, dict):
+        call.door.keep(str(call.request.url), call.without_stream(), raw or encoded(data))
+
+
+def _draw(call: Call, source: str = "live", data: Any = None) -> Draw:
+    tokens_in, tokens_out = call.codec.tokens(data) if isinstance(data, dict) else (0, 0)
+    digest = hashlib.sha256(call.request.content).hexdigest()
+    return Draw(digest, source, call.attempt, time.monotonic() - call.started, tokens_in, tokens_out)
+
+
+def _note_overflow(run: Recorder, error: dict[str, Any]) -> None:
+    said = f"{error.get('message', '')} {error.get('type', '')} {error.get('code', '')}".lower()
+    if error.get("status") == 400 and ("context" in said or "exceed" in said):
+        run.notes["overflow"] = True
+
+
+def _count(run: Recorder, agent: str, attempt: int) -> int:
+    """Return how many calls `agent` has made before; a retry by the SDK is the same call again."""
+    with _counting:
+        counts: dict[str, int] = run.notes.setdefault("http_counts", {})
+        count = counts.get(agent, 0)
+        if attempt == 0:
+            counts[agent] = count + 1
+    return count if attempt == 0 else max(count - 1, 0)
+
+
+def _packed(value: dict[str, Any]) -> Payload:
+    try:
+        return pack(value)
+    except RefusedValue as refusal:
+        return pack({"model": str(value.get("model", "")), "$refused": refusal.message})
