@@ -79,11 +79,11 @@ class Model(_Part):
 
     `endpoint` is `local` (masfire starts its own small model), `none` (the systems call no model) or
     the base URL of an OpenAI-compatible server, whose key is read from the variable `key_from`.
-    `temperature` replaces the systems' own (null: keep it), `max_tokens` bounds it; `cache` keeps replies by full request
-    and shares them across the campaign (`cache_file`: across campaigns). `stub` replaces the model by a
-    perfect copier: `only`, or `beside` to run every system with both. `slots` parallel requests of
-    `slot` tokens each, on `threads` cores, are what the local model is served with; for an endpoint,
-    `slot` says how large its window is.
+    `temperature` replaces the systems' own (null: keep it), `max_tokens` bounds it; `cache` keeps replies
+    by full request and shares them across the campaign (`cache_file`: across campaigns). `stub` replaces
+    the model by a perfect copier: `only`, or `beside` to run every system with both. `slots` parallel
+    requests of `slot` tokens each, on `threads` cores, are what the local model is served with; for an
+    endpoint, `slot` says how large its window is.
     """
 
     endpoint: Annotated[str, Field(pattern=r"^(local|none|https?://\S+)$")] = "local"

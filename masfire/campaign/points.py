@@ -1,0 +1,53 @@
+"""Where a fault can strike a system, found by a dry run over what a fault-free control recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from masfire.faults.base import FaultSpec
+from masfire.faults.injector import Injector, Knowledge
+from masfire.trace.model import USER, Step, Trace
+from masfire.trace.payload import pack
+
+
+def points(spec: FaultSpec, trace: Trace, knowledge: Knowledge) -> list[FaultSpec]:
+    """Return `spec` aimed at each agent that it would have changed something for, in order.
+
+    A spec that names its agent is returned as it is. So is one that nothing in the trace suits: the run
+    then says in its own words why it could not be injected. The user counts only when no agent does.
+    """
+    if spec.agent != "*":
+        return [spec]
+    steps = _full(trace)
+    agents = [agent for agent in trace.agents if agent and agent != USER]
+    for candidates in (agents, [USER]):
+        aimed = [msgspec.structs.replace(spec, agent=_literal(agent)) for agent in candidates]
+        found = [one for one in aimed if _strikes(one, steps, knowledge)]
+        if found:
+            return found
+    return [spec]
+
+
+def _strikes(spec: FaultSpec, steps: Sequence[Step], knowledge: Knowledge) -> bool:
+    injector = Injector([spec], knowledge=knowledge)
+    history: list[Step] = []
+    for step in steps:
+        if tuple(injector(step, history)) != (step,):
+            return True
+        history.append(step)
+    return False
+
+
+def _full(trace: Trace) -> list[Step]:
+    """Return the steps with every shortened request written out, as an injector sees them live."""
+    return [
+        step.with_payload(pack(trace.request(step.step))) if step.kind == "model_call" else step
+        for step in trace
+    ]
+
+
+def _literal(agent: str) -> str:
+    """Return the pattern that matches this agent alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in agent)

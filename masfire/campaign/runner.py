@@ -1,0 +1,277 @@
+"""A campaign from start to end: controls first, then faults on what the controls solved."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from masfire import __version__
+from masfire.campaign import cells
+from masfire.campaign.cells import Asked, Job, Variant
+from masfire.campaign.executors.local import LocalPool, Lost
+from masfire.campaign.orders import Order, Setting
+from masfire.campaign.plan import Plan
+from masfire.campaign.planfile import dump_plan
+from masfire.campaign.points import points
+from masfire.campaign.results import Results, RunResult
+from masfire.campaign.serving import Served, served
+from masfire.campaign.summary import Summary, summarize, trials, write_summary
+from masfire.campaign.tasks import load_tasks, tasks_digest
+from masfire.errors import TraceError, UsageError
+from masfire.faults.base import FaultSpec
+from masfire.faults.injector import Knowledge
+from masfire.metrics.rates import WITNESSED, solved_tasks
+from masfire.trace.io import TraceWriter, read_trace
+from masfire.trace.model import End, Header, Trace
+from masfire.trace.payload import pack
+
+PLAN_FILE, RESULTS_FILE, SUMMARY_FILE = "plan.yaml", "results.sqlite", "summary.json"
+REPORT_FILE, TRACES, LOG_FILE, CACHE_FILE = "report.html", "traces", "workers.log", "replies.sqlite"
+_PART = ".part"
+
+
+class Progress(Struct, frozen=True):
+    """How far a phase is: `phase` in words, runs done of all, and those done by an earlier campaign."""
+
+    phase: str
+    done: int
+    total: int
+    before: int = 0
+
+
+Watcher = Callable[[Progress], None]
+
+
+class Campaign:
+    """Runs a plan into a folder, and can go on after any interruption.
+
+    `resume` goes on with what the folder holds; without it the folder must hold no campaign. A
+    KeyboardInterrupt leaves everything that was done. `watch` is told after each run.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        out: str | os.PathLike[str],
+        *,
+        resume: bool = False,
+        workers: int = 0,
+        watch: Watcher | None = None,
+    ) -> None:
+        self.plan, self.out = plan, Path(out)
+        self.workers = workers or plan.executor.workers or os.cpu_count() or 1
+        self._resume = resume
+        self._watch: Watcher = watch or (lambda _: None)
+        self._tasks: list[dict[str, Any]] = []
+        self._points: dict[tuple[str, str, str], list[FaultSpec]] = {}
+        self._shown: dict[tuple[str, str], tuple[Trace, Knowledge] | None] = {}
+        self._solutions: dict[tuple[str, str], str] = {}
+        self._slot = 0
+
+    def run(self) -> Summary:
+        """Run whatever is missing; write and return the summary.
+
+        Raise UsageError for a folder or plan that cannot be used, WorkerFailed when no run can start.
+        """
+        self._tasks = load_tasks(self.plan)
+        with self._opened() as results:
+            self._sweep()
+            try:
+                with served(self.plan.model) as model:
+                    results.note("model", {"name": model.name, "slot": model.slot, "local": model.local})
+                    results.note("complete", False)
+                    self._execute(results, model)
+                    results.note("complete", True)
+            finally:
+                summary = summarize(self.plan, self._tasks, results)
+                write_summary(summary, self.out / SUMMARY_FILE)
+            return summary
+
+    def _execute(self, results: Results, model: Served) -> None:
+        self._slot = model.slot
+        done = results.ids()
+        pool = self._pool(model)
+        self._phase("fault-free controls", list(cells.controls(self.plan, self._tasks)), results, done, pool)
+        for row in results:
+            if row.control and row.success:
+                self._solutions.setdefault((row.system, row.task), row.trace)
+        jobs = list(self._injections(results, self.plan.seeds))
+        self._phase("faults", jobs, results, done, pool)
+        for extra in self.plan.control_seeds[len(self.plan.seeds) :]:
+            short = self._short(results)
+            more = [job for job in self._injections(results, [extra]) if cells.cell(job) in short]
+            if more:
+                self._phase("further runs of short cells", more, results, done, pool)
+
+    def _phase(
+        self, phase: str, jobs: Sequence[Job], results: Results, done: set[str], pool: LocalPool
+    ) -> None:
+        jobs = list({job.id: job for job in jobs}.values())
+        orders = [self._order(job) for job in jobs if job.id not in done]
+        before = len(jobs) - len(orders)
+        self._watch(Progress(phase, before, len(jobs), before))
+        if not orders:
+            return
+        with contextlib.closing(pool.run(orders)) as finished:
+            for count, (order, came) in enumerate(finished, 1):
+                result = self._lost(order, came) if isinstance(came, Lost) else came
+                os.replace(order.path, self._trace(order.id))
+                results.add(result)
+                done.add(order.id)
+                self._watch(Progress(phase, before + count, len(jobs), before))
+
+    def _injections(self, results: Results, seeds: Sequence[int]) -> Iterator[Job]:
+        """Yield the injected runs under `seeds`, on the tasks that the fault-free system solves."""
+        wishes = cells.asked(self.plan)
+        for variant in cells.variants(self.plan):
+            solved = solved_tasks(
+                trials(row for row in results if row.control and row.system == variant.label)
+            )
+            for seed in seeds:
+                for turn, task in enumerate(task for task in self._tasks if task["id"] in solved):
+                    for wish in wishes:
+                        yield from self._aimed(results, variant, task, seed, wish, turn)
+
+    def _aimed(
+        self, results: Results, variant: Variant, task: dict[str, Any], seed: int, wish: Asked, turn: int
+    ) -> Iterator[Job]:
+        key = (variant.label, task["id"], wish.fault)
+        if key not in self._points:
+            shown = self._show(variant.label, task["id"])
+            self._points[key] = points(wish.spec, *shown) if shown else [wish.spec]
+        turn += self.plan.control_seeds.index(seed)
+        for spec in cells.rotated(self._points[key], turn, each=self.plan.points == "each"):
+            aimed = msgspec.structs.replace(spec, times=wish.spec.times)
+            yield cells.injected(variant, task, seed, wish, aimed)
+
+    def _show(self, label: str, task: str) -> tuple[Trace, Knowledge] | None:
+        """Return the first fault-free trace that solved the task, and what it shows of the system."""
+        key = (label, task)
+        if key not in self._shown:
+            self._shown[key] = None
+            if key in self._solutions:
+                trace = read_trace(self.out / TRACES / self._solutions[key])
+                self._shown[key] = (trace, Knowledge.from_trace(trace, slot=self._slot))
+        return self._shown[key]
+
+    def _order(self, job: Job) -> Order:
+        seen = "" if job.control else self._solutions.get((job.variant.label, job.task["id"]), "")
+        part = f".{job.id}.{os.getpid()}.{time.monotonic_ns():x}{_PART}"
+        return Order(
+            id=job.id,
+            system=job.variant.system,
+            label=job.variant.label,
+            stub=job.variant.model == cells.STUB,
+            task=job.task,
+            seed=job.seed,
+            path=str((self.out / TRACES / part).absolute()),
+            address=job.address,
+            fault=job.fault,
+            times=job.times,
+            control=str(self.out.absolute() / TRACES / seen) if seen else "",
+            launch=cells.launch(job),
+        )
+
+    def _lost(self, order: Order, lost: Lost) -> RunResult:
+        """Return the result of a run whose worker was killed; end its trace, or write an empty one."""
+        try:
+            with TraceWriter.reopen(order.path) as writer:
+                writer.close(End(lost.status, lost.error, steps=writer.steps, seconds=lost.seconds))
+        except (TraceError, FileNotFoundError, OSError):
+            header = Header(
+                order.id, created=time.time(), seed=order.seed, task=pack(order.task), launch=order.launch
+            )
+            TraceWriter(order.path, header).close(End(lost.status, lost.error, seconds=lost.seconds))
+        trace = read_trace(order.path)
+        mark = next((m for m in reversed(trace.injections)), None)
+        body: Any = mark.body if mark else None
+        return RunResult(
+            id=order.id,
+            system=order.label,
+            model="",
+            fault=order.fault,
+            times=order.times,
+            address=order.address,
+            task=order.task["id"],
+            seed=order.seed,
+            status=lost.status,
+            success=False,
+            state=body.state if body else ("not_exposed" if order.address else ""),
+            reason=body.reason if body else ("the run was killed before it struck" if order.address else ""),
+            agent=mark.agent if mark else "",
+            step=mark.step if mark else -1,
+            witnessed_at=mark.step if mark and body.state == WITNESSED else -1,
+            error=lost.error,
+            steps=len(trace),
+            calls=sum(step.kind == "model_call" for step in trace),
+            seconds=lost.seconds,
+            trace=f"{order.id}.jsonl",
+        )
+
+    def _short(self, results: Results) -> set[tuple[str, str, str]]:
+        """Return the cells that have fewer witnessed runs than the plan wants."""
+        struck = Counter((row.system, row.fault, row.times) for row in results if row.state == WITNESSED)
+        wanted = itertools.product(cells.variants(self.plan), cells.asked(self.plan))
+        names = [(variant.label, wish.fault, wish.times) for variant, wish in wanted]
+        return {name for name in names if struck[name] < self.plan.witnessed}
+
+    def _pool(self, model: Served) -> LocalPool:
+        plan = self.plan
+        cached = plan.model.cache and plan.model.endpoint != "none"
+        cache = Path(plan.root, plan.model.cache_file) if plan.model.cache_file else self.out / CACHE_FILE
+        setting = Setting(
+            plan=plan.model_dump(mode="json"),
+            root=plan.root,
+            cache=str(cache.absolute()) if cached else "",
+            cache_name=model.name if model.local else "",
+            model_name=model.name,
+            slot=model.slot,
+        )
+        seconds = plan.budget.seconds
+        return LocalPool(
+            setting,
+            workers=self.workers,
+            limit=seconds + plan.executor.grace if seconds else None,
+            log=self.out / LOG_FILE,
+            environment=model.environment,
+            fresh=plan.executor.fresh,
+        )
+
+    def _trace(self, run: str) -> Path:
+        return self.out / TRACES / f"{run}.jsonl"
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Results]:
+        (self.out / TRACES).mkdir(parents=True, exist_ok=True)
+        with Results(self.out / RESULTS_FILE) as results:
+            known = results.fact("plan")
+            mine = {"plan": self.plan.digest, "tasks": tasks_digest(self._tasks)}
+            if known is not None and not self._resume:
+                raise UsageError(
+                    f"{self.out} already holds a campaign.",
+                    hint="Go on with it by --resume, or choose another folder.",
+                )
+            if known is not None and known != mine:
+                changed = " and ".join(f"the {name}" for name in mine if known.get(name) != mine[name])
+                raise UsageError(
+                    f"{changed.capitalize()} changed since the campaign in {self.out} began.",
+                    hint="Start another one in another folder.",
+                )
+            dump_plan(self.plan, self.out / PLAN_FILE)
+            results.note("plan", mine)
+            results.note("masfire", __version__)
+            yield results
+
+    def _sweep(self) -> None:
+        """Delete the traces in the making that a killed campaign left."""
+        for part in (self.out / TRACES).glob(f".*{_PART}*"):
+            part.unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""The model that a campaign's systems reach: the local one, an endpoint, or nobody behind the stub."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from masfire.campaign.plan import Model
+from masfire.errors import UsageError
+
+STUB_NAME = "stub"
+_NOBODY = "http://127.0.0.1:9/v1"
+"""Where requests would go that the stub answers: a port on which nothing listens."""
+
+
+class Served(Struct, frozen=True):
+    """A model within reach: the variables that lead to it, its name and window, whether we started it."""
+
+    environment: dict[str, str] = {}
+    name: str = ""
+    slot: int = 0
+    local: bool = False
+
+
+@contextlib.contextmanager
+def served(model: Model) -> Iterator[Served]:
+    """Yield the model as a plan asks for it; a local one is stopped at the end.
+
+    Raise MissingDependency with the commands that install what the local model lacks, and UsageError
+    when an endpoint's key is not in the environment.
+    """
+    from masfire.models.endpoint import LOCAL_MODEL, Endpoint
+
+    if model.stub == "only" or model.endpoint == "none":
+        if model.stub == "off":
+            yield Served()
+            return
+        nobody = Endpoint(_NOBODY, "none", model.name or LOCAL_MODEL)
+        yield Served(nobody.environment(), STUB_NAME, model.slot)
+        return
+    if model.endpoint != "local":
+        key = os.environ.get(model.key_from)
+        if not key:
+            raise UsageError(
+                f"The key of {model.endpoint} is not set.",
+                hint=f"Put it into the variable {model.key_from}, or name another one by model.key_from.",
+            )
+        name = model.name or os.environ.get("OPENAI_MODEL", "")
+        remote = Endpoint(model.endpoint.rstrip("/"), key, name, model.slot)
+        yield Served(remote.environment(), name, model.slot)
+        return
+    from masfire.models.local import LocalSettings, local_model
+
+    with local_model(LocalSettings(slots=model.slots, slot=model.slot, threads=model.threads)) as here:
+        yield Served(here.environment(), here.model, here.slot, local=True)

@@ -1,0 +1,107 @@
+"""The tasks of a plan: objects with an id, from a JSON Lines file or an importable iterable."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from masfire.campaign.plan import Plan, Tasks
+from masfire.errors import MasfireError, UsageError
+from masfire.trace.payload import pack
+
+MAX_TASK_BYTES = 8 << 20
+
+
+def load_tasks(plan: Plan) -> list[dict[str, Any]]:
+    """Return the plan's tasks in order, filtered and limited.
+
+    Raise UsageError when there are none, when a task has no id, or two have the same.
+    """
+    wanted = plan.tasks
+    found = _of_file(Path(plan.root, wanted.source)) if _is_file(wanted) else _of_module(plan)
+    tasks = [task for task in found if all(task.get(key) == value for key, value in wanted.filter.items())]
+    if not tasks:
+        raise UsageError(
+            f"No task of {wanted.source!r} is left to run.",
+            hint=f"{len(found)} were found before the filter {wanted.filter}.",
+        )
+    ids = [task["id"] for task in tasks]
+    twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
+    if twice:
+        raise UsageError(f"Tasks of {wanted.source!r} share an id: {', '.join(twice)}.")
+    return tasks[: wanted.limit]
+
+
+def tasks_digest(tasks: list[dict[str, Any]]) -> str:
+    """Return the SHA-256 (hex) of the tasks' content and order."""
+    return hashlib.sha256(json.dumps(tasks, sort_keys=True).encode()).hexdigest()
+
+
+def resolve(reference: str, root: str) -> Any:
+    """Return the object ``package.module:name``, looked up from the directory `root` first.
+
+    Raise UsageError saying which part does not exist.
+    """
+    if root and root not in sys.path:
+        sys.path.insert(0, root)
+    module_name, _, path = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{reference!r} cannot be imported: no module {error.name!r}.",
+            hint=f"Modules are looked up from {root} and the installed packages.",
+        ) from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise UsageError(f"{reference!r} cannot be imported: {module_name} has no {part!r}.")
+        found = getattr(found, part)
+    return found
+
+
+def _is_file(tasks: Tasks) -> bool:
+    return ":" not in tasks.source or tasks.source.endswith((".jsonl", ".ndjson"))
+
+
+def _of_module(plan: Plan) -> list[dict[str, Any]]:
+    found = resolve(plan.tasks.source, plan.root)
+    found = found() if callable(found) else found
+    if not isinstance(found, Iterable) or isinstance(found, (str, bytes, dict)):
+        raise UsageError(f"{plan.tasks.source!r} is no iterable of tasks.")
+    return [_task(item, f"{plan.tasks.source}[{index}]") for index, item in enumerate(found)]
+
+
+def _of_file(path: Path) -> list[dict[str, Any]]:
+    tasks = []
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if len(line) > MAX_TASK_BYTES:
+                    raise UsageError(f"{path}:{number}: a task is larger than {MAX_TASK_BYTES} bytes.")
+                if line.strip():
+                    tasks.append(_task(_decode(line, f"{path}:{number}"), f"{path}:{number}"))
+    except OSError as error:
+        raise UsageError(f"The tasks {path} cannot be read: {error.strerror}.") from None
+    return tasks
+
+
+def _decode(line: bytes, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"This is no JSON: {error}.", where=where) from None
+
+
+def _task(item: Any, where: str) -> dict[str, Any]:
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str) or not item["id"]:
+        raise UsageError("A task is an object with a text 'id'.", where=where)
+    try:
+        pack(item)
+    except MasfireError as error:
+        raise UsageError(f"Task {item['id']!r}: {error.message}", where=where) from None
+    return item
