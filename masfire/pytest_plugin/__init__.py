@@ -42,6 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER_HELP)
     config.stash[_PROBLEMS] = []
     config.stash[_RESULTS] = []
+    if any(config.getoption(f"masfire_{name}") is not None for name in options.HELP):
+        from masfire.pytest_plugin.settings import read
+
+        read(config)  # a bad option is refused before anything runs
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +70,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if CELL not in metafunc.fixturenames:
         metafunc.fixturenames.append(CELL)
     metafunc.parametrize(CELL, [pytest.param(cell, id=cell.id) for cell in ask.cells])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Under xdist, refuse wrong markers in the report of their module: only reports reach the user."""
+    report = yield
+    problems = collector.config.stash[_PROBLEMS]
+    if problems and hasattr(collector.config, "workerinput"):
+        report.outcome, report.result = "failed", []
+        report.longrepr = "\n".join(dict.fromkeys(problems))
+        problems.clear()
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -163,6 +181,6 @@ def _ask(node: pytest.Item) -> Ask | None:
     problems = node.config.stash[_PROBLEMS]
     try:
         return read_ask(node, read(node.config), problems)
-    except MasfireError as error:
+    except (MasfireError, pytest.UsageError) as error:
         problems.append(str(error))
         return None

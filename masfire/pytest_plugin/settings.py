@@ -88,7 +88,7 @@ def _read(config: pytest.Config) -> Settings:
         directory=directory if directory.is_absolute() else config.rootpath / directory,
         report=_choice("report", value("report") or "failures", REPORTS),
         privacy=_choice("privacy", value("privacy") or "redacted", ("full", "redacted", "content-off")),
-        redact=tuple(value("redact") or ()),
+        redact=(*(config.getini("masfire_redact") or ()), *given.get("redact", ())),
         control=_choice("control", str(value("control") or "false").lower(), ("true", "false")) == "true",
         budget={
             name.removeprefix("budget_"): _limit(name, value(name), default)

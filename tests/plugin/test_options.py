@@ -2,12 +2,14 @@
 
 import pytest
 
+from tests.support.project import configure, load_installed_plugins
+
 pytest_plugins = ["pytester"]
 
 
 @pytest.fixture(autouse=True)
-def _own_process_settings(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\naddopts = --strict-markers -p no:cacheprovider\n")
+def _project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(pytester, monkeypatch)
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
@@ -85,9 +87,10 @@ def test_the_marker_expands_a_test_over_faults_and_seeds_with_readable_ids(pytes
 
 
 def test_the_command_line_wins_over_the_marker_and_the_marker_over_the_ini_file(
-    pytester: pytest.Pytester,
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytester.makeini("[pytest]\nmasfire_faults =\n    memory_loss\n    hallucination\nmasfire_seeds = 0-1\n")
+    ini = "masfire_faults =\n    memory_loss\n    hallucination\nmasfire_seeds = 0-1\n"
+    configure(pytester, monkeypatch, ini)
     pytester.makepyfile(
         test_m="""
         import pytest
@@ -147,7 +150,10 @@ def test_a_testcase_takes_one_cell_and_says_so_when_asked_for_more(pytester: pyt
     result.stderr.fnmatch_lines(["*'test_it' cannot be run under 2 cells*unittest.TestCase*"])
 
 
-def test_without_the_plugin_pytest_is_as_before(pytester: pytest.Pytester) -> None:
+def test_without_the_plugin_pytest_is_as_before(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_installed_plugins(pytester, monkeypatch)
     pytester.makepyfile("def test_it(): pass")
     result = run(pytester, "-p", "no:masfire")
     result.assert_outcomes(passed=1)
