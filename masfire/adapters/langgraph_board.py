@@ -76,12 +76,15 @@ class Board:
 class View:
     """One running graph (a LangGraph loop) as this adapter sees it."""
 
-    __slots__ = ("agent", "board", "greeted", "kind", "loop", "notes", "parent", "prefix", "run", "state")
+    __slots__ = (
+        "agent", "board", "greeted", "kind", "loop", "notes", "parent", "prefix", "produced", "run", "state",
+    )  # fmt: skip
 
     def __init__(self, run: Recorder, loop: Any, parent: TaskNote | None) -> None:
         self.run, self.loop, self.parent = run, loop, parent
         self.state = state_of(run)
         self.notes: list[TaskNote] = []
+        self.produced: list[int] = []
         self.greeted = False
         self.kind = kind_of(loop.nodes)
         self.agent, self.prefix = _place(self.kind, loop.config, parent)
@@ -161,21 +164,35 @@ class TaskNote:
         parent = view.parent
         self.internal = view.kind == "agent"
         if self.internal:
-            self.agent = view.agent
-        elif task.name == "__start__":
-            self.agent = USER if parent is None else parent.agent
+            self._inside(view, task, parent)
+            return
+        if task.name == "__start__":
+            self.agent = view.beyond
         else:
             self.agent = view.prefix + task.name
         self.parents = self._parents(task)
-        if self.internal and parent is not None and parent.agent == self.agent:
-            self.actor, self.produced, self.shares_parent = parent.actor, parent.produced, True
-            return
-        path = task.name if not self.internal else self.agent
-        if packet is not None:
-            path = f"{path}[{task.path[1]}]"
+        path = task.name if packet is None else f"{task.name}[{task.path[1]}]"
         if parent is not None and parent.actor.path:
             path = f"{parent.actor.path}/{path}"
         self.actor = Actor(self.agent, "", "langgraph", path, self.parents)
+
+    def _inside(self, view: View, task: Any, parent: TaskNote | None) -> None:
+        """Become a part of one agent: its inner nodes share what it has produced and read it back."""
+        self.agent = view.agent
+        path = self.agent
+        if parent is not None:
+            self.parents, path = parent.parents, parent.actor.path
+            if parent.agent == self.agent:
+                self.produced, self.shares_parent = parent.produced, True
+            else:
+                self.produced = view.produced
+                path = f"{path}/{self.agent.rpartition('/')[2]}"
+        else:
+            self.parents, self.produced = self._parents(task), view.produced
+        parents = self.parents
+        if self.produced:
+            parents = tuple(sorted({*parents, *self.produced[-READ_BACK:]}))
+        self.actor = Actor(self.agent, "", "langgraph", path, parents)
 
     def sender(self, offer: Any) -> str:
         """Return who says what is offered: this task's agent, unless the offer names another."""

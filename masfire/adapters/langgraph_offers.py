@@ -153,7 +153,11 @@ def _final_of_agent(note: TaskNote, task: Any) -> list[Offer]:
     state = [(channel, value) for channel, value in task.writes if not is_control(channel)]
     if note.name == "__start__":
         parts = delta(view, state)
-        return [_offer(parts, (view.agent,), [], None)] if parts else []
+        if not parts:
+            return []
+        asked = _offer(parts, (view.agent,), [], None)
+        asked.agent = USER
+        return [asked]
     if any(channel.startswith(BRANCH) or channel == TASKS for channel, _ in task.writes):
         return []
     parts = {name: part for name, part in delta(view, state).items() if part.messages or name != "messages"}
