@@ -71,7 +71,8 @@ def remove(body: dict[str, Any], slot: Slot) -> None:
     """Take the message that holds `slot` out, or empty it where the chat would become invalid."""
     message = slot.item
     speaking = [m for m in _messages(body) if m.get("role") not in SYSTEM_ROLES]
-    others = [other for other in part_slots(slot.role, message, "content") if other.text.strip()]
+    parts = part_slots(slot.role, message, "content")
+    others = [other for other in parts if other.holder is not slot.holder and other.text.strip()]
     if message.get("tool_calls") and message.get("role") == "assistant":
         message["content"] = None
     elif others or message.get("role") == "tool" or (len(speaking) < 2 and message in speaking):

@@ -78,7 +78,8 @@ def remove(body: dict[str, Any], slot: Slot) -> None:
     """Take the message that holds `slot` out, or empty it where the request would become invalid."""
     item = slot.item
     key = "output" if item.get("type") == _RETURN else "content"
-    others = [] if item is body else [s for s in part_slots(slot.role, item, key) if s.text.strip()]
+    parts = [] if item is body else list(part_slots(slot.role, item, key))
+    others = [other for other in parts if other.holder is not slot.holder and other.text.strip()]
     if item is body or others or item.get("type") == _RETURN or len(_items(body)) < 2:
         slot.replace("")
     else:
