@@ -89,7 +89,8 @@ def claims_of_text(text: str, path: Path = ()) -> list[Claim]:
     for match in _CODE.finditer(text):
         take("entity", match[0].casefold(), *match.span())
     for match in _NUMBER.finditer(text):
-        take("number", _number(match[0]), *match.span(), unit=_unit(text, match.end()))
+        if not _marks_item(text, *match.span()):
+            take("number", _number(match[0]), *match.span(), unit=_unit(text, match.end()))
     for match in _QUOTED.finditer(text):
         group = match.lastindex or 1
         take("entity", match[group].casefold(), *match.span(group))
@@ -154,6 +155,16 @@ def _number(text: str) -> str:
 def _unit(text: str, end: int) -> str:
     match = _WORD.match(text, end + 1 if text[end : end + 1] == " " else end)
     return match[0].casefold() if match is not None and match[0].casefold() not in STOPWORDS else ""
+
+
+def _marks_item(text: str, start: int, end: int) -> bool:
+    """Return whether a number is the marker of a list item (1. or 1) at the beginning of a line)."""
+    line = text.rfind("\n", 0, start) + 1
+    return (
+        text[end : end + 1] in (".", ")")
+        and text[end + 1 : end + 2] in (" ", "\t")
+        and (not text[line:start].strip())
+    )
 
 
 def _opens(text: str, start: int, word: str) -> bool:

@@ -92,6 +92,18 @@ def with_system(body: dict[str, Any], addition: str) -> dict[str, Any]:
     return with_turns(body, [{"role": "system", "content": addition}, *items])
 
 
+def with_system_replaced(body: dict[str, Any], text: str) -> dict[str, Any]:
+    """Return a copy whose first system text is `text`; a system message is made if there is none."""
+    if isinstance(body.get("instructions"), str) and body["instructions"]:
+        return {**body, "instructions": text}
+    items = turns(body)
+    for position, item in enumerate(items):
+        if role_of(item) in SYSTEM_ROLES:
+            items[position] = with_text(item, text)
+            return with_turns(body, items)
+    return with_system(body, text)
+
+
 def last_user(items: list[Any]) -> int:
     """Return the position of the final user item, -1 when there is none."""
     for position in range(len(items) - 1, -1, -1):
