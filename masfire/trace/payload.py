@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import msgspec
 
 from masfire.errors import RefusedValue
-from masfire.trace.limits import exceeds_depth
 
 Payload: TypeAlias = msgspec.Raw
 """A JSON value as its UTF-8 bytes. `unpack` gives the Python value."""
@@ -32,6 +31,7 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 REFUSED = "$refused"
 """Key of what stands for a value that no trace can hold: {"$refused": "<reason>"}."""
 
+_TEXT = frozenset({str})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -56,8 +56,6 @@ def pack(value: Any) -> Payload:
         raise _too_deep() from None
     if (b"null" in raw and _has_odd_float(value)) or (b'"' + ENVELOPE.encode() + b'":' in raw):
         return _wrap(value, None)
-    if exceeds_depth(raw, MAX_DEPTH):
-        raise _too_deep()
     return msgspec.Raw(raw)
 
 
@@ -109,37 +107,41 @@ def _wrap(value: Any, cause: Exception | None) -> Payload:
         raise RefusedValue(
             f"A value cannot be recorded as JSON: {error if cause is None else cause}."
         ) from None
-    if exceeds_depth(text.encode(), MAX_DEPTH):
-        raise _too_deep()
     return msgspec.Raw(_encoder.encode({ENVELOPE: text}))
 
 
 def _stranger(value: Any) -> str:
-    """Return what in a value JSON would change silently, or an empty string. Cycles end by their size."""
+    """Return what in a value JSON would change silently, or an empty string; goes level by level."""
     if type(value) in _SCALARS:
         return ""
-    stack, seen = [value], 0
-    while stack:
-        item = stack.pop()
-        seen += 1
-        if seen > MAX_CONTAINERS:
+    level, seen, depth = [value], 0, 0
+    while level:
+        depth += 1
+        seen += len(level)
+        if depth > MAX_DEPTH or seen > MAX_CONTAINERS:
             raise _too_deep()
-        if isinstance(item, dict):
-            for key in item:
-                if not isinstance(key, str):
-                    return f"the key {key!r:.40} is no string"
-            inner: Any = item.values()
-        elif isinstance(item, (list, tuple)):
-            inner = item
-        elif isinstance(item, (str, int, float)) or item is None:
-            if isinstance(item, Enum):
-                return f"{type(item).__name__} is no JSON type"
-            continue
-        else:
-            return f"{type(item).__name__} is no JSON type"
-        if not _SCALARS.issuperset(map(type, inner)):
-            stack.extend(part for part in inner if type(part) not in _SCALARS)
+        deeper: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict or isinstance(item, dict):
+                if not _TEXT.issuperset(map(type, item)) and (odd := _odd_key(item)):
+                    return odd
+                inner = item.values()
+            elif kind is list or isinstance(item, (list, tuple)):
+                inner = item
+            elif isinstance(item, (str, int, float)) and not isinstance(item, Enum):
+                continue  # of a subclass; its value is kept
+            else:
+                return f"{kind.__name__} is no JSON type"
+            if not _SCALARS.issuperset(map(type, inner)):
+                deeper += [part for part in inner if type(part) not in _SCALARS]
+        level = deeper
     return ""
+
+
+def _odd_key(item: dict[Any, Any]) -> str:
+    odd = next((key for key in item if not isinstance(key, str) or isinstance(key, Enum)), None)
+    return "" if odd is None and None not in item else f"the key {odd!r:.40} is no string"
 
 
 def _described(value: Any, depth: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, TypeVar
@@ -115,54 +116,78 @@ class _Reading:
 
     def records(self) -> Iterator[Record]:
         """Yield one record after the other; `offset` is where the last good line ended."""
-        split = self._lines(0)
-        first = next(split, None)
+        batches = self._batches(0)
+        first = next(batches, None)
         if first is None:
             raise self._wrong("there is no header line")
-        yield self._first(first)
-        self._pass(first)
-        seq, seed = 1, self.seed
-        fast = not self._changes
-        for line in split:
-            rest = line[lines.HEAD :]
-            if (
-                fast  # an intact step of the only writer, in sequence
-                and rest.startswith(b'"seq":%d,"record":"step",' % seq)
-                and line.startswith(b'{"crc":"%08x",' % crc32(rest, seed))
-            ):
-                yield self._step(line)
+        yield self._first(first[0])
+        self._pass(first[:1])
+        yield from self._batch(first[1:])
+        for batch in batches:
+            yield from self._batch(batch)
+
+    def _batch(self, batch: list[bytes]) -> Iterator[Record]:
+        """Yield what complete lines hold. The loop is the hot path: intact steps of the only writer."""
+        decode, head, seed = lines.decode_step, lines.HEAD, self.seed
+        deepest, room, longest = self.limits.depth, self.limits.steps, self.limits.line_bytes
+        start = 0
+        while start < len(batch):
+            seq, steps = self.seqs[lines.MAIN], self.steps
+            fast = self.numbering is None and self.end is None and not self._changes
+            index = start
+            for line in batch[start:] if fast else ():
+                rest = line[head:]
+                if not (
+                    rest.startswith(b'"seq":%d,"record":"step",' % seq)
+                    and line.startswith(b'{"crc":"%08x",' % crc32(rest, seed))
+                    and seq < room
+                    and len(line) <= longest
+                    and line.isascii()
+                    and line.count(b"{") + line.count(b"[") <= deepest
+                ):
+                    break
+                try:
+                    step = decode(line)
+                except _UNDECODABLE:
+                    break
+                if type(step.body) is not Injection:
+                    if step.step != steps:
+                        break
+                    steps += 1
+                yield step
                 seq += 1
-            else:
-                self.seqs[lines.MAIN] = seq
-                record = self._other(line)
+                index += 1
+            self._records += index - start
+            self._pass(batch[start:index])
+            self.seqs[lines.MAIN], self.steps = seq, steps
+            if index < len(batch):  # anything else is looked at closely, or judged
+                record = self._other(batch[index])
                 if record is not None:
                     yield record
-                seq = self.seqs[lines.MAIN]
-                fast = self.numbering is None and self.end is None and not self._changes
-            self.line += 1
-            self.offset += len(line) + 1
-        self.seqs[lines.MAIN] = seq
+                self._pass(batch[index : index + 1])
+            start = index + 1
 
-    def _pass(self, line: bytes) -> None:
-        self.line += 1
-        self.offset += len(line) + 1
+    def _pass(self, good: list[bytes]) -> None:
+        self.line += len(good)
+        self.offset += sum(map(len, good)) + len(good)
 
-    def _lines(self, start: int) -> Iterator[bytes]:
-        """Yield each line that ends with a newline; judge what is left at the end."""
+    def _batches(self, start: int) -> Iterator[list[bytes]]:
+        """Yield the lines that end with a newline, block by block; judge what is left at the end."""
         longest = self.limits.line_bytes
         parts: list[bytes] = []
         waiting = 0
         with open(self.path, "rb") as file:
             file.seek(start)
             while block := file.read(_BLOCK):
-                first, *more = block.split(b"\n")
-                parts.append(first)
-                waiting += len(first)
-                if more:
-                    yield b"".join(parts)
-                    parts, waiting = [more.pop()], 0
-                    yield from more
-                    waiting = len(parts[0])
+                batch = block.split(b"\n")
+                if len(batch) > 1:
+                    batch[0] = b"".join([*parts, batch[0]])
+                    last = batch.pop()
+                    parts, waiting = [last], len(last)
+                    yield batch
+                else:
+                    parts.append(block)
+                    waiting += len(block)
                 if waiting > longest:
                     raise self._wrong(f"a line is longer than {longest:,} bytes")
         if not waiting:
@@ -259,7 +284,7 @@ class _Reading:
         """Return whether a later line says that its writer left a fragment of this many bytes."""
         ahead = _Reading(self.path, self.limits, tolerant=True)
         ahead.header = self.header
-        for line in ahead._lines(after):
+        for line in itertools.chain.from_iterable(ahead._batches(after)):
             disowns = b'"record":"torn"' in line[:120] and lines.intact(line, self.seed)
             if disowns and self._decode(lines.decode_torn, line).bytes == length:
                 return True

@@ -65,8 +65,9 @@ class Redactor:
             raise UsageError(f"Privacy level {level!r} is unknown.", hint=f"Use {', '.join(LEVELS)}.")
         self.level = level
         self._key = key if key is not None else os.urandom(16)
-        self._rules = [*_built_in(), *(_compile_extra(pattern) for pattern in extra_patterns)]
-        self._hint: Callable[[bytes], Any] | None = _compile_hint(extra_patterns)
+        self._extra = [_compile_extra(pattern) for pattern in extra_patterns]
+        self._rules = [*_built_in(), *self._extra]
+        self._extra_hint = _compile_hint(extra_patterns)
 
     def text(self, text: str) -> str:
         """Return text without secrets (whatever the level)."""
@@ -88,24 +89,26 @@ class Redactor:
             return pack_or_refuse({"$refused": refused.message})
 
     def suspects(self, encoded: bytes) -> bool:
-        """Return whether some string inside this JSON text may be a secret; False is certain.
+        """Return whether some string inside this JSON text may hold a secret; False is certain."""
+        if _hint()(encoded):
+            return True
+        return bool(self._extra) and (
+            self._extra_hint is None or self._suspects_extra(encoded, self._extra_hint)
+        )
+
+    def _suspects_extra(self, encoded: bytes, hint: Callable[[bytes], Any]) -> bool:
+        """Look for the user's patterns below the escapes.
 
         Decoding a JSON string only removes escapes. Text with the escapes of one level removed
         therefore contains each decoded string of that level verbatim, between characters that are no
-        part of a word. Each level is searched until no escape is left; an escape that this does not
-        undo (\\uXXXX) counts as suspect.
+        part of a word. Each level is searched until no escape is left.
         """
-        hint = self._hint
-        if hint is None:
-            return True
         for _ in range(NESTED):
             if hint(encoded):
                 return True
             if b"\\" not in encoded:
                 return False
             marked = encoded.replace(b"\\\\", b"\x00")
-            if b"\\u" in marked:
-                return True
             for escape, character in _ESCAPES:
                 marked = marked.replace(escape, character)
             if b"\\" in marked:
@@ -277,14 +280,20 @@ def _split_name(given: str) -> tuple[str, str]:
 
 def _compile_hint(extra: Sequence[str]) -> Callable[[bytes], Any] | None:
     """Return a search that finds whatever any rule finds, or None when an anchor makes that unsure."""
-    patterns = [HINT]
+    patterns = []
     for given in extra:
         pattern = _split_name(given)[1]
         unclassed = pattern.replace("[^", "[")
         if any(anchor in unclassed for anchor in ("^", "$", "\\A", "\\z", "\\Q")):
             return None
         patterns.append(pattern)
-    return _compile("|".join(f"(?:{pattern})" for pattern in patterns)).search  # type: ignore[no-any-return]
+    return _compile("|".join(f"(?:{pattern})" for pattern in patterns)).search if patterns else None
+
+
+@functools.cache
+def _hint() -> Callable[[bytes], Any]:
+    search: Callable[[bytes], Any] = _compile(HINT).search
+    return search
 
 
 def _compile(pattern: str, given: str = "") -> Any:

@@ -12,10 +12,12 @@ from msgspec import Struct
 from masfire.errors import TraceError
 
 _BLOCK = 1 << 20
+_SEQ = 24
+"""Where the sequence number begins: behind ``{"crc":"xxxxxxxx","seq":``."""
+
 _STEP = re.compile(
-    rb'\{"crc":"[^"]*","seq":\d+,(?:"writer":"[^"]*",)?"record":"step",'
-    rb'"step":-?\d+,"time":[^,]*,"agent":"((?:[^"\\]|\\.)*)",'
-    rb'"body":\{"type":"([a-z]+)"(?:,"kind":"((?:[^"\\]|\\.)*)")?'
+    rb'\d+,(?:"writer":"[^"]*",)?"record":"step","step":-?\d+,"time":[^,]*,'
+    rb'("agent":"[^"\\]*(?:\\.[^"\\]*)*","body":\{"type":"[a-z]+"(?:,"kind":"[^"\\]*(?:\\.[^"\\]*)*")?)'
 )
 
 
@@ -34,33 +36,40 @@ def scan(path: str | os.PathLike[str]) -> Iterator[Seen]:
     Injections are left out. Stops before an unfinished last line. Raise TraceError for a line that
     does not begin like a trace line. Needs a file that masfire wrote (the order of fields is fixed).
     """
-    names = _Names()
-    step = number = offset = 0
+    heads = _Heads()
+    step = base = number = 0
     match = _STEP.match
     with open(path, "rb") as file:
         rest = b""
         while block := file.read(_BLOCK):
-            split = (rest + block).split(b"\n")
-            rest = split.pop()
-            for line in split:
-                found = match(line)
-                number += 1
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop()
+            for index, line in enumerate(lines):
+                found = match(line, _SEQ)
                 if found is not None:
-                    agent, body, kind = found.groups()
-                    if body != b"injection":
-                        yield Seen(step, names[agent], names[kind or body], names[body])
+                    who = heads[found[1]]
+                    if who is not None:
+                        yield Seen(step, *who)
                         step += 1
                 elif b'"record":"step"' in line[:90] or not line.startswith(b'{"crc":"'):
-                    raise TraceError(
-                        "a line does not begin like a step", path=os.fspath(path), line=number, offset=offset
-                    )
-                offset += len(line) + 1
+                    offset = base + sum(len(before) + 1 for before in lines[:index])
+                    reason = "the line does not begin like a step"
+                    raise TraceError(reason, path=os.fspath(path), line=number + index + 1, offset=offset)
+            base += sum(map(len, lines)) + len(lines)
+            number += len(lines)
 
 
-class _Names(dict[bytes, str]):
-    """Decoded names by their JSON text; a run has few of them."""
+class _Heads(dict[bytes, "tuple[str, str, str] | None"]):
+    """What the heads of steps say, decoded once each; a run has few different ones."""
 
-    def __missing__(self, raw: bytes) -> str:
-        name: str = msgspec.json.decode(b'"' + raw + b'"')
-        self[raw] = name
-        return name
+    def __missing__(self, head: bytes) -> tuple[str, str, str] | None:
+        fields = msgspec.json.decode(b"{" + head + b"}}")
+        body = fields["body"]
+        kind = body["type"]
+        who = None if kind == "injection" else (fields["agent"], body.get("kind", kind), kind)
+        if len(self) < _MOST_HEADS:
+            self[head] = who
+        return who
+
+
+_MOST_HEADS = 100_000

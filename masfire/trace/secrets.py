@@ -52,15 +52,24 @@ SECRETS: tuple[Secret, ...] = (
 )  # fmt: skip
 """Looked for in every decoded string, in this order."""
 
-HINT = (
-    r"PRIVATE KEY|\b(?:sk|sess|xapp|xox[a-z])-|\bhf_|\beyJ|\bAIza|\b[rsw][kh](?:sec)?_(?:live|test)_|"
-    r"\b(?:AKIA|ASIA|ABIA|ACCA)|\bgh[pousr]_|github_pat_|\bgl(?:pat|ptt|dt|rt)-|hooks\.slack\.com|\bya29\.|"
-    r"(?i:\bbearer\s)|://[^\s/:@\"']*:[^\s/@\"']+@|"
-    rf"(?i:(?:{_NAMED}|\btoken|\bauth)[\"']?\s*[:=])"
-)
-"""Matches wherever one of SECRETS or a secret key could, on text and on compact JSON: no anchors in it."""
+_EDGE = r"(?:\b|\\[nrtbf])"
+_SPACE = r"(?:\s|\\+[nrtf])"
+_QUOTE = r"(?:\\*[\"'])"
+_SLASHES = r"\\*/\\*/"
 
-_KEY = re.compile(rf"(?:{_NAMED}|^token|^auth)$", re.IGNORECASE | re.ASCII)
+HINT = (
+    rf"\\u[0-9a-fA-F]{{4}}|PRIVATE KEY|{_EDGE}(?:(?:sk|sess|xapp|xox[a-z])-|hf_|eyJ|AIza|ya29\.|"
+    r"[rsw][kh](?:sec)?_(?:live|test)_|AKIA|ASIA|ABIA|ACCA|gh[pousr]_|gl(?:pat|ptt|dt|rt)-)|"
+    rf"github_pat_|hooks\.slack\.com|(?i:{_EDGE}bearer{_SPACE})|:{_SLASHES}[^\s/:@\"']*:[^\s/@\"']+@|"
+    rf"(?i:(?:{_NAMED}|{_EDGE}(?:token|auth)){_QUOTE}?{_SPACE}*[:=])"
+)
+"""Matches JSON text wherever one of SECRETS or a secret key could be in what it encodes, at any level.
+
+The only escapes that JSON has for characters in those patterns are those of white space, quotes,
+slashes and backslashes, which are allowed for here, and \\uXXXX, which always matches.
+"""
+
+_KEY = re.compile(rf"(?:{_NAMED}|^token|^auth)\Z", re.IGNORECASE | re.ASCII)
 
 
 def names_a_secret(key: str) -> bool:
