@@ -75,7 +75,11 @@ class Masfire:
 
     def conclude(self, answer: Any = None, *, success: bool | None = None) -> None:
         """Write the system's answer, and whether it is right, into the end of the trace."""
-        self._latest.conclude(answer, success=success)
+        from masfire.pytest_plugin.recording import current
+
+        recording = current(self._config)
+        recording.concluded = recording.concluded or recording.latest is recording.runs[0]
+        recording.latest.run.conclude(answer, success=success)
 
     @property
     def _latest(self) -> Run:

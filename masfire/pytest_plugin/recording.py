@@ -44,6 +44,7 @@ class Recording:
     item: pytest.Item
     ask: Ask
     runs: list[Recorded] = field(default_factory=list)
+    concluded: bool = False
 
     @property
     def settings(self) -> settings.Settings:
@@ -54,6 +55,12 @@ class Recording:
     def latest(self) -> Recorded:
         """Return the run that `masfire.trace` and the others refer to."""
         return self.runs[-1]
+
+    def conclude(self, success: bool | None) -> None:
+        """Write into the automatic run what the test made of it, unless the test already said."""
+        run = self.runs[0].run
+        if not self.concluded:
+            run.conclude(success=success)
 
     @contextlib.contextmanager
     def record(
@@ -116,13 +123,20 @@ def recorded(item: pytest.Item, ask: Ask) -> Iterator[None]:
     recording = item.stash[RECORDING] = item.config.stash[CURRENT] = Recording(item, ask)
     try:
         with recording.record(explicit=False) as run:
+            verdict: BaseException | None = None
+            success: bool | None = False
             try:
                 yield
-            except AssertionError:
-                run.conclude(success=False)
-                raise
-            if not getattr(item, "_excinfo", None):  # unittest keeps its failures there
-                run.conclude(success=True)
+            except (AssertionError, pytest.fail.Exception) as failure:
+                verdict = failure  # the test's judgement: the system itself came to its end
+            except pytest.skip.Exception as skipped:
+                verdict, success = skipped, None
+            else:
+                success = not getattr(item, "_excinfo", None)  # unittest keeps its failures there
+            recording.conclude(success)
+        recording.runs[0].ok = verdict is None
+        if verdict is not None:
+            raise verdict
     finally:
         item.config.stash[CURRENT] = recording
         _forget_unused(recording)
@@ -238,13 +252,16 @@ def _section(recorded: Recorded, config: pytest.Config, command: str) -> str:
         lines.append(f"fault    {shown(outcome.address)}: {shown(outcome.state)}{place}{reason}")
     end = run.trace.end
     if end is not None:
-        lines.append(
-            f"run      {end.status}, {len(run.trace)} steps{f': {shown(end.error)}' if end.error else ''}"
-        )
+        error = f": {shown(_first(end.error))}" if end.error else ""
+        lines.append(f"run      {end.status}, {len(run.trace)} steps{error}")
     if run.path is not None:
         lines.append(f"trace    {shown(_relative(run.path, config))}")
     lines.append(f"replay   {shown(command, 4_000)}")
     return "\n".join([*lines, *excerpt(run.trace)])
+
+
+def _first(text: str) -> str:
+    return text.strip().partition("\n")[0]
 
 
 def _relative(path: Path, config: pytest.Config) -> str:

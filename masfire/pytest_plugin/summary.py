@@ -17,23 +17,18 @@ def render(terminal: Any, results: Sequence[dict[str, Any]], settings: Settings)
     """Write the section to pytest's terminal reporter; nothing with --masfire-report=none."""
     if settings.report == "none":
         return
-    failed = [run for run in results if not survived(run)]
     terminal.section("masfire")
     for line in table(results):
         terminal.write_line(line)
-    if settings.report == "all":
+    for run in results:
+        if settings.report != "all" and survived(run):
+            continue
         terminal.write_line("")
-        for run in results:
-            terminal.write_line(_run_line(run))
-    if failed:
-        terminal.write_line("")
-        seen: set[str] = set()
-        for run in failed:
-            if settings.report != "all":
-                terminal.write_line(_run_line(run), red=True)
-            if run["replay"] not in seen:
-                seen.add(run["replay"])
-                terminal.write_line(f"  replay: {run['replay']}")
+        terminal.write_line(_run_line(run), red=not survived(run))
+        if run["trace"]:
+            terminal.write_line(f"  trace:  {run['trace']}")
+        if not survived(run):
+            terminal.write_line(f"  replay: {run['replay']}")
     if any(run["trace"] for run in results):
         terminal.write_line("")
         terminal.write_line(f"traces: {shown(settings.directory)}")
@@ -80,4 +75,4 @@ _COLUMNS = ("runs", "injected", "witnessed", "survived")
 def _run_line(run: dict[str, Any]) -> str:
     faults = ", ".join(f"{fault['address']} {fault['state']}" for fault in run["faults"]) or CLEAN
     end = "survived" if survived(run) else "failed"
-    return f"{shown(run['nodeid'])}  seed {run['seed']}  {faults}  {end}  {run['trace']}".rstrip()
+    return f"{shown(run['nodeid'])}: {faults}, seed {run['seed']}, {end}"
