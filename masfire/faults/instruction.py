@@ -199,7 +199,7 @@ def _pair(how: str, text: str, scene: Scene) -> tuple[str, str]:
 
 def _counted(text: str) -> str:
     """Return what a number counts: the one or two words after it."""
-    words = []
+    words: list[str] = []
     for match in re.finditer(r"\s?([^\W\d_]+)", text[:60]):
         adjacent = match.start() == len("".join(words))
         if not adjacent or match[1].casefold() in STOPWORDS or len(words) == 2:
@@ -255,12 +255,14 @@ def _is_specific(claim: Claim) -> bool:
 
 
 def _vague(text: str, claims: list[Claim]) -> str:
+    numbers = {claim.end for claim in claims if claim.kind == "number"}
     for claim in sorted(claims, key=lambda claim: claim.start, reverse=True):
-        word = _generic(claim, text)
-        text = (
-            f"{text[: claim.start]}{like(word, claim.text) if claim.start == 0 else word}{text[claim.end :]}"
-        )
-    return re.sub(r"\b(some\w*|thing)( \1\b)+", r"\1", text)
+        counted = claim.kind == "entity" and {claim.start, claim.start - 1} & numbers
+        word = "amount" if counted else _generic(claim, text)
+        word = like(word, claim.text) if claim.start == 0 else word
+        text = f"{text[: claim.start]}{word}{text[claim.end :]}"
+    text = re.sub(r"\b(some\w*|thing)( \1\b)+", r"\1", text)
+    return re.sub(r"\b(?:in|at|to|from|near|via|by|on) (somewhere|sometime)\b", r"\1", text)
 
 
 def _generic(claim: Claim, text: str) -> str:
