@@ -83,9 +83,15 @@ def patch_runner(module: ModuleType) -> Undo:
             return run(task, retry_policy, configurable)
         if note.view.kind == "function":
             task = greeted(note, task, _submit(recorder, note, greeting(note, task)))
-        task = enter(note, task)
-        with _Acting(note):
+        if note.view.board.has_mail:
+            task = enter(note, task)
+        actor, produced, inner = ACTOR.set(note.actor), PRODUCED.set(note.produced), TASK.set(note)
+        try:
             result = run(task, retry_policy, configurable)
+        finally:
+            TASK.reset(inner)
+            PRODUCED.reset(produced)
+            ACTOR.reset(actor)
         if note.view.kind == "function":
             return carried(note, task, result, _submit(recorder, note, replies(note, task, result)))
         carry_out(note, task, _submit(recorder, note, offers(note, task)))
@@ -100,9 +106,15 @@ def patch_runner(module: ModuleType) -> Undo:
             return await arun(task, retry_policy, stream, configurable)
         if note.view.kind == "function":
             task = greeted(note, task, await _asubmit(recorder, note, greeting(note, task)))
-        task = enter(note, task)
-        with _Acting(note):
+        if note.view.board.has_mail:
+            task = enter(note, task)
+        actor, produced, inner = ACTOR.set(note.actor), PRODUCED.set(note.produced), TASK.set(note)
+        try:
             result = await arun(task, retry_policy, stream, configurable)
+        finally:
+            TASK.reset(inner)
+            PRODUCED.reset(produced)
+            ACTOR.reset(actor)
         if note.view.kind == "function":
             return carried(note, task, result, await _asubmit(recorder, note, replies(note, task, result)))
         carry_out(note, task, await _asubmit(recorder, note, offers(note, task)))
@@ -152,28 +164,6 @@ def _check_constants() -> None:
                 f"langgraph's constant {name} is {getattr(_constants, name, None)!r}, not {value!r}.",
                 hint="masfire supports langgraph 1.x.",
             )
-
-
-class _Acting:
-    """Says for the time of one task who acts, in which task, and where its observations are noted."""
-
-    __slots__ = ("note", "tokens")
-
-    def __init__(self, note: TaskNote) -> None:
-        self.note = note
-
-    def __enter__(self) -> None:
-        note = self.note
-        actor = ACTOR.set(note.actor)
-        produced = None if note.shares_parent else PRODUCED.set(note.produced)
-        self.tokens = (actor, TASK.set(note), produced)
-
-    def __exit__(self, *_: object) -> None:
-        actor, task, produced = self.tokens
-        TASK.reset(task)
-        ACTOR.reset(actor)
-        if produced is not None:
-            PRODUCED.reset(produced)
 
 
 def _note(recorder: Recorder, task: Any) -> TaskNote | None:

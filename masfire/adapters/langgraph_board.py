@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import threading
+import functools
 from collections import deque
 from typing import Any
 
-from masfire.adapters.langgraph_writes import BRANCH, JOIN, TASKS, messages_of, value_of
+from masfire.adapters.langgraph_writes import (
+    BRANCH,
+    JOIN,
+    TASKS,
+    holds_one,
+    is_control,
+    merges_messages,
+    messages_of,
+    value_of,
+)
 from masfire.recorder import Actor, Recorder
 from masfire.trace.model import USER
 
@@ -30,7 +39,6 @@ class State:
         self.tasks: dict[str, TaskNote] = {}
         self.origin: dict[str, tuple[int, Any]] = {}
         self.boards: dict[tuple[str, str], Board] = {}
-        self.lock = threading.Lock()
 
 
 def state_of(run: Recorder) -> State:
@@ -70,14 +78,47 @@ class Board:
         self.overrides: dict[tuple[str, str], tuple[Any, Any]] = {}
         self.redeliver: dict[str, deque[Any]] = {}
         self.forced = False
-        self.lock = threading.Lock()
+
+    @property
+    def has_mail(self) -> bool:
+        """Return whether some agent's input has to be looked at."""
+        return bool(self.pending or self.hidden or self.overrides)
+
+
+STATE, EDGE, SENDS, OTHER = range(4)
+"""What writing to a channel does: change the state, activate a node, send packets, something internal."""
+
+
+class Channel:
+    """What this adapter knows of a channel: its `kind`, the node it activates, how it takes writes."""
+
+    __slots__ = ("kind", "merges", "node", "single")
+
+    def __init__(self, name: str, channel: Any) -> None:
+        self.node = ""
+        if name.startswith(BRANCH):
+            self.kind, self.node = EDGE, name[len(BRANCH) :]
+        elif name.startswith(JOIN):
+            self.kind, self.node = EDGE, join_target(name)
+        elif name == TASKS:
+            self.kind = SENDS
+        else:
+            self.kind = OTHER if is_control(name) else STATE
+        self.single = channel is not None and holds_one(channel)
+        self.merges = channel is not None and merges_messages(channel)
+
+
+@functools.lru_cache(maxsize=4096)
+def _edge(name: str) -> Channel:
+    return Channel(name, None)
 
 
 class View:
     """One running graph (a LangGraph loop) as this adapter sees it."""
 
     __slots__ = (
-        "agent", "board", "greeted", "kind", "loop", "notes", "parent", "prefix", "produced", "run", "state",
+        "agent", "board", "channels", "greeted", "kind", "loop", "notes", "parent", "prefix", "produced",
+        "run", "state",
     )  # fmt: skip
 
     def __init__(self, run: Recorder, loop: Any, parent: TaskNote | None) -> None:
@@ -85,6 +126,7 @@ class View:
         self.state = state_of(run)
         self.notes: list[TaskNote] = []
         self.produced: list[int] = []
+        self.channels: dict[str, Channel] = {}
         self.greeted = False
         self.kind = kind_of(loop.nodes)
         self.agent, self.prefix = _place(self.kind, loop.config, parent)
@@ -127,6 +169,14 @@ class View:
         self.board.wakers = {}
         if self.board.sends:
             self.board.sends = {}
+
+    def learn(self, name: str) -> Channel:
+        """Return what is to be known of a channel, remembering it."""
+        channel = (
+            _edge(name) if name.startswith((BRANCH, JOIN)) else Channel(name, self.loop.channels.get(name))
+        )
+        self.channels[name] = channel
+        return channel
 
     def name_of(self, node: str) -> str:
         """Return the agent that runs node `node` of this graph."""

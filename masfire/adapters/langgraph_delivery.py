@@ -60,7 +60,8 @@ def carry_out(note: TaskNote, task: Any, made: list[Offer]) -> None:
             _carry_send(note, task, offer)
         else:
             _carry_state(note, task, offer)
-    queue = note.view.board.redeliver.get(note.name)
+    redeliver = note.view.board.redeliver
+    queue = redeliver.get(note.name) if redeliver else None
     if queue and note.packet is None:
         _wake_again(note, task, queue.popleft())
 
@@ -71,28 +72,25 @@ def _untouched(note: TaskNote, offer: Offer, step: Step) -> None:
     if offer.send is not None:
         board.sends[id(offer.send)] = (offer.send, index)
     else:
-        with board.lock:
-            for node in offer.targets:
-                board.wakers.setdefault(node, []).append(index)
-            superstep = view.loop.step
-            for name in offer.parts:
-                wrote = board.writers.get(name)
-                if wrote is not None and wrote[0] == superstep:
-                    wrote[1].append(index)
-                else:
-                    board.writers[name] = (superstep, [index])
+        for node in offer.targets:
+            board.wakers.setdefault(node, []).append(index)
+        superstep, writers = view.loop.step, board.writers
+        for name in offer.parts:
+            wrote = writers.get(name)
+            if wrote is not None and wrote[0] == superstep:
+                wrote[1].append(index)
+            else:
+                writers[name] = (superstep, [index])
     origin = view.state.origin
     for part in offer.parts.values():
         for message in part.messages or ():
             origin[message.id] = (index, message)
-    _announce(
-        note,
-        step,
-        {name: part.messages for name, part in offer.parts.items() if part.messages},
-        {name: part.values[-1] for name, part in offer.parts.items() if part.messages is None},
-        offer,
-        offer.send,
-    )
+    run = view.run
+    if not (run.watched or run.calls or note.agent == USER):
+        return
+    messages = {name: part.messages for name, part in offer.parts.items() if part.messages}
+    values = {name: part.values[-1] for name, part in offer.parts.items() if part.messages is None}
+    _announce(note, step, messages, values, offer, offer.send)
 
 
 def _announce(
@@ -117,9 +115,8 @@ def _announce(
         return
     ids = {name: [message.id for message in found] for name, found in messages.items()}
     board = view.board
-    with board.lock:
-        for reader in body.to:
-            board.pending.setdefault(reader, []).append(Pending(step.step, ids, values, send, offer.wrap))
+    for reader in body.to:
+        board.pending.setdefault(reader, []).append(Pending(step.step, ids, values, send, offer.wrap))
 
 
 def _carry_state(note: TaskNote, task: Any, offer: Offer) -> None:

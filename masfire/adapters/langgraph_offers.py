@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from masfire.adapters.langgraph_board import TaskNote, View, join_target
+from masfire.adapters.langgraph_board import EDGE, SENDS, STATE, Channel, TaskNote, View
 from masfire.adapters.langgraph_writes import (
-    BRANCH,
-    JOIN,
-    TASKS,
     as_messages,
-    holds_one,
-    is_control,
     messages_of,
     pack_content,
     simplify,
@@ -20,6 +15,8 @@ from masfire.adapters.langgraph_writes import (
     value_of,
 )
 from masfire.trace.model import USER, Message, Step
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class Part:
@@ -55,69 +52,76 @@ def offers(note: TaskNote, task: Any) -> list[Offer]:
         return _final_of_agent(note, task)
     if note.name == "__start__" and view.parent is not None:
         return []
-    state: list[tuple[str, Any]] = []
+    state: list[tuple[str, Any, Channel]] = []
     targets: list[str] = []
     sends: list[Any] = []
-    for channel, value in task.writes:
-        if channel.startswith(BRANCH):
-            targets.append(channel[len(BRANCH) :])
-        elif channel == TASKS:
+    channels = view.channels
+    for name, value in task.writes:
+        channel = channels.get(name) or view.learn(name)
+        kind = channel.kind
+        if kind == STATE:
+            state.append((name, value, channel))
+        elif kind == EDGE:
+            targets.append(channel.node)
+        elif kind == SENDS:
             sends.append(value)
-        elif channel.startswith(JOIN):
-            targets.append(join_target(channel))
-        elif not is_control(channel):
-            state.append((channel, value))
-    made = [_offer_send(view, send) for send in sends]
     parts = delta(view, state)
-    if sends and not targets:
-        if parts:
-            made.append(_offer(parts, (), [], None))
-    elif targets:
-        made.append(_offer(parts, tuple(view.name_of(node) for node in targets), targets, None))
-    elif parts and note.name != "__start__":
-        made.append(_offer(parts, (view.beyond,), [], None))
+    if not sends:
+        if targets:
+            prefix = view.prefix
+            return [_offer(parts, tuple([prefix + node for node in targets]), targets, None)]
+        return [_offer(parts, (view.beyond,), [], None)] if parts and note.name != "__start__" else []
+    made = [_offer_send(view, send) for send in sends]
+    if targets or parts:
+        made.append(_offer(parts, tuple([view.name_of(node) for node in targets]), targets, None))
     return made
 
 
-def delta(view: View, items: Sequence[tuple[str, Any]]) -> dict[str, Part]:
+def delta(view: View, items: Sequence[tuple[str, Any, Channel]]) -> dict[str, Part]:
     """Return what `items` add to the state: new or changed messages, and changed values."""
-    channels, origin = view.loop.channels, view.state.origin
     parts: dict[str, Part] = {}
-    for name, value in items:
-        channel = channels.get(name)
-        found = as_messages(value, channel)
-        single = channel is not None and holds_one(channel)
-        if found is None:
-            if name in parts:
-                parts[name].values.append(value)
-                parts[name].plain = [to_plain(item) for item in parts[name].values]
-            elif not (single and same(value_of(channel), value)):
-                parts[name] = Part(value, single)
-            continue
-        known: list[Any] = []
-        new: list[Any] = []
-        for message in found:
-            before = origin.get(message.id)
-            fresh = before is None or (before[1] is not message and before[1].content != message.content)
-            (new if fresh else known).append(message)
-        part = parts.get(name)
-        if part is None:
-            if not new:
-                continue
-            part = parts[name] = Part(value, single)
-            part.messages, part.plain = new, [simplify(message) for message in new]
-        else:
-            part.values.append(value)
-            part.messages = (part.messages or []) + new
-            part.plain = [simplify(message) for message in part.messages]
-        part.known += known
+    for name, value, channel in items:
+        simple = type(value) in _SCALARS and not channel.merges
+        found = None if simple else as_messages(value, converting=channel.merges)
+        if found is not None:
+            _add_messages(view, parts, name, channel, value, found)
+        elif name in parts:
+            parts[name].values.append(value)
+            parts[name].plain = [to_plain(item) for item in parts[name].values]
+        elif not (channel.single and same(value_of(view.loop.channels[name]), value)):
+            parts[name] = Part(value, channel.single)
     return parts
+
+
+def _add_messages(
+    view: View, parts: dict[str, Part], name: str, channel: Channel, value: Any, found: list[Any]
+) -> None:
+    origin = view.state.origin
+    known: list[Any] = []
+    new: list[Any] = []
+    for message in found:
+        before = origin.get(message.id)
+        fresh = before is None or (before[1] is not message and before[1].content != message.content)
+        (new if fresh else known).append(message)
+    part = parts.get(name)
+    if part is None:
+        if not new:
+            return
+        part = parts[name] = Part(value, channel.single)
+        part.messages = new
+    else:
+        part.values.append(value)
+        part.messages = (part.messages or []) + new
+    part.plain = [simplify(message) for message in part.messages]
+    part.known += known
 
 
 def same(old: Any, new: Any) -> bool:
     """Return whether two values are the same as far as a comparison can safely tell."""
     if old is new:
         return True
+    if type(new) in _SCALARS:
+        return type(old) is type(new) and bool(old == new)
     if type(old) is not type(new) or not isinstance(new, (str, int, float, bool, list, dict)):
         return False
     try:
@@ -134,7 +138,13 @@ def _offer(parts: dict[str, Part], to: tuple[str, ...], targets: list[str], send
 def _offer_send(view: View, send: Any) -> Offer:
     arg = send.arg
     if type(arg) is dict:
-        offer = _offer(delta(view, list(arg.items())), (view.name_of(send.node),), [send.node], send)
+        items = [(n, v, view.channels.get(n) or view.learn(n)) for n, v in arg.items()]
+        offer = _offer(
+            delta(view, items),
+            (view.name_of(send.node),),
+            [send.node],
+            send,
+        )
         offer.wrap = True
         return offer
     part = Part(arg, single=False)
@@ -150,7 +160,8 @@ def _final_of_agent(note: TaskNote, task: Any) -> list[Offer]:
     view = note.view
     if view.parent is not None:
         return []
-    state = [(channel, value) for channel, value in task.writes if not is_control(channel)]
+    known = [(name, value, view.channels.get(name) or view.learn(name)) for name, value in task.writes]
+    state = [write for write in known if write[2].kind == STATE]
     if note.name == "__start__":
         parts = delta(view, state)
         if not parts:
@@ -158,7 +169,7 @@ def _final_of_agent(note: TaskNote, task: Any) -> list[Offer]:
         asked = _offer(parts, (view.agent,), [], None)
         asked.agent = USER
         return [asked]
-    if any(channel.startswith(BRANCH) or channel == TASKS for channel, _ in task.writes):
+    if any(write[2].kind in (EDGE, SENDS) for write in known):
         return []
     parts = {name: part for name, part in delta(view, state).items() if part.messages or name != "messages"}
     if "messages" not in parts:

@@ -63,14 +63,14 @@ def messages_of(value: Any) -> list[Any] | None:
     return None
 
 
-def as_messages(value: Any, channel: Any = None) -> list[Any] | None:
+def as_messages(value: Any, *, converting: bool = False) -> list[Any] | None:
     """Return `value` as messages with ids, or None when it consists of something else.
 
-    In a channel whose reducer merges messages, text, ("user", "hi") and {"role", "content"} are
-    converted as that reducer would.
+    With `converting`, text, ("user", "hi") and {"role", "content"} become messages, as LangGraph's own
+    reducer would make them.
     """
     found = messages_of(value)
-    if found is None and channel is not None and merges_messages(channel):
+    if found is None and converting:
         found = _converted(value)
     if found is not None:
         for message in found:
