@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,13 @@ class Results:
             if fields["success"] is not None:
                 fields["success"] = bool(fields["success"])
             yield RunResult(**fields)
+
+    def solutions(self, seeds: Sequence[int]) -> dict[tuple[str, str], str]:
+        """Return (system, task) → the trace of the first control that solved it, in the order of `seeds`."""
+        turn = {seed: position for position, seed in enumerate(seeds)}
+        solved = [row for row in self if row.control and row.success and row.seed in turn]
+        solved.sort(key=lambda row: turn[row.seed], reverse=True)
+        return {(row.system, row.task): row.trace for row in solved}
 
     def note(self, key: str, value: Any) -> None:
         """Remember a fact about the campaign (its plan, its model)."""

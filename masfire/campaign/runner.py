@@ -71,6 +71,8 @@ class Campaign:
         self.workers = workers or plan.executor.workers or os.cpu_count() or 1
         self._resume = resume
         self._watch: Watcher = watch or (lambda _: None)
+        self.summary: Summary | None = None
+        """What the campaign came to so far; set when `run` ends, however it ends."""
         self._tasks: list[dict[str, Any]] = []
         self._points: dict[tuple[str, str, str], list[FaultSpec]] = {}
         self._shown: dict[tuple[str, str], tuple[Trace, Knowledge] | None] = {}
@@ -92,18 +94,16 @@ class Campaign:
                     self._execute(results, model)
                     results.note("complete", True)
             finally:
-                summary = summarize(self.plan, self._tasks, results)
-                write_summary(summary, self.out / SUMMARY_FILE)
-            return summary
+                self.summary = summarize(self.plan, self._tasks, results)
+                write_summary(self.summary, self.out / SUMMARY_FILE)
+            return self.summary
 
     def _execute(self, results: Results, model: Served) -> None:
         self._slot = model.slot
         done = results.ids()
         pool = self._pool(model)
         self._phase("fault-free controls", list(cells.controls(self.plan, self._tasks)), results, done, pool)
-        for row in results:
-            if row.control and row.success:
-                self._solutions.setdefault((row.system, row.task), row.trace)
+        self._solutions = results.solutions(self.plan.control_seeds)
         jobs = list(self._injections(results, self.plan.seeds))
         self._phase("faults", jobs, results, done, pool)
         for extra in self.plan.control_seeds[len(self.plan.seeds) :]:

@@ -26,16 +26,19 @@ class Served(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def served(model: Model) -> Iterator[Served]:
+def served(model: Model, *, stub: bool | None = None) -> Iterator[Served]:
     """Yield the model as a plan asks for it; a local one is stopped at the end.
+
+    `stub` says whether only the stub will answer (None: what the plan says).
 
     Raise MissingDependency with the commands that install what the local model lacks, and UsageError
     when an endpoint's key is not in the environment.
     """
     from masfire.models.endpoint import LOCAL_MODEL, Endpoint
 
-    if model.stub == "only" or model.endpoint == "none":
-        if model.stub == "off":
+    alone = model.stub == "only" if stub is None else stub
+    if alone or model.endpoint == "none":
+        if not alone and model.stub == "off":
             yield Served()
             return
         nobody = Endpoint(_NOBODY, "none", model.name or LOCAL_MODEL)

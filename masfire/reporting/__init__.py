@@ -1,0 +1,1 @@
+"""Reporting: pages and files made from results, computing nothing."""

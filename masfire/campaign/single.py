@@ -1,0 +1,91 @@
+"""One cell of a plan, run in this process: for looking closer, and for starting a recorded run again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from masfire.campaign import cells
+from masfire.campaign.orders import Order, Setting
+from masfire.campaign.plan import Plan
+from masfire.campaign.results import Results, RunResult
+from masfire.campaign.runner import CACHE_FILE, RESULTS_FILE, TRACES
+from masfire.campaign.serving import served
+from masfire.campaign.tasks import load_tasks
+from masfire.campaign.worker import Bench
+from masfire.faults.base import FaultSpec
+
+
+def run_cell(
+    plan: Plan,
+    system: str,
+    task: str,
+    *,
+    out: Path,
+    fault: str = "",
+    seed: int = 0,
+    folder: Path | None = None,
+) -> RunResult:
+    """Run `task` on `system` under `seed`, with the fault at address `fault` if any; trace to `out`.
+
+    When `folder` holds a campaign of this plan, its controls show the injector the system and its reply
+    cache answers what it can, so that a run of the campaign happens again as it was. Raise UsageError
+    for unknown names, and what a broken installation raises.
+    """
+    variant, found = cells.pick(plan, system, load_tasks(plan), task)
+    spec = FaultSpec.parse(fault) if fault else None
+    control, cache = _left_behind(plan, folder, variant.label, task)
+    with served(plan.model, stub=variant.model == cells.STUB) as model:
+        before = dict(os.environ)
+        os.environ.update(model.environment)
+        bench = Bench(
+            Setting(
+                plan=plan.model_dump(mode="json"),
+                root=plan.root,
+                cache=cache,
+                cache_name=model.name if model.local else "",
+                model_name=model.name,
+                slot=model.slot,
+            )
+        )
+        try:
+            bench.load()
+            out.parent.mkdir(parents=True, exist_ok=True)
+            job = cells.Job(
+                cells.run_id(variant.label, spec.address if spec else "", task, seed), variant, found, seed
+            )
+            return bench.run(
+                Order(
+                    id=job.id,
+                    system=variant.system,
+                    label=variant.label,
+                    stub=variant.model == cells.STUB,
+                    task=found,
+                    seed=seed,
+                    path=str(out),
+                    address=spec.address if spec else "",
+                    fault=spec.address if spec else "",
+                    control=control,
+                    launch=cells.launch(job),
+                )
+            )
+        finally:
+            bench.close()
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _left_behind(plan: Plan, folder: Path | None, label: str, task: str) -> tuple[str, str]:
+    """Return the control trace and the reply cache that a campaign in `folder` left, or nothing."""
+    if folder is None or not (folder / RESULTS_FILE).is_file():
+        return "", ""
+    with Results(folder / RESULTS_FILE, readonly=True) as results:
+        fact = results.fact("plan") or {}
+        if fact.get("plan") != plan.digest:
+            return "", ""
+        shown = results.solutions(plan.control_seeds).get((label, task), "")
+    cache = Path(plan.root, plan.model.cache_file) if plan.model.cache_file else folder / CACHE_FILE
+    return (
+        str(folder / TRACES / shown) if shown else "",
+        str(cache.absolute()) if plan.model.cache and cache.is_file() else "",
+    )

@@ -1,0 +1,129 @@
+"""A trace told step by step, safe to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from masfire.analysis import Report
+from masfire.reporting.printable import printable
+from masfire.trace.model import Action, Decision, Injection, Message, Observation, Step, Trace
+
+WIDTH = 100
+"""Characters of a payload that one line shows."""
+
+
+def story(trace: Trace, report: Report, *, truth: bool = False) -> Iterator[str]:
+    """Yield the lines that tell a run: what it was, each step, how it ended.
+
+    With `truth` the marks of injected faults are shown where they struck. Control characters of
+    recorded text are written as escapes, so a trace cannot play tricks on a terminal.
+    """
+    header = trace.header
+    system = printable(header.system) or "(unnamed)"
+    yield f"run      {printable(header.run)}   system {system}   seed {header.seed}"
+    if truth and header.faults:
+        yield f"faults   {printable(', '.join(header.faults))}"
+    yield f"agents   {printable(', '.join(report.agents)) or 'none'}"
+    marks: dict[int, list[Step]] = {}
+    for mark in trace.injections if truth else ():
+        marks.setdefault(mark.step, []).append(mark)
+    yield from map(_marked, marks.get(-1, []))
+    for step in trace:
+        yield from map(_marked, marks.get(step.step, []))
+        yield told(step)
+    yield _ending(trace)
+
+
+def told(step: Step) -> str:
+    """Return one step as a line: index, agent, what it did, parents."""
+    parents = f"  ← {', '.join(f'#{parent}' for parent in step.parents)}" if step.parents else ""
+    agent = printable(step.agent, limit=24)
+    return f"#{step.step:<5} {agent:<16} {_what(step)}{parents}"
+
+
+def as_json(trace: Trace, report: Report, *, truth: bool = False) -> dict[str, Any]:
+    """Return the whole trace as plain JSON values, requests written out; truth only when asked for."""
+    shown = trace if truth else trace.blind()
+    steps = []
+    for step in shown:
+        item = msgspec.to_builtins(step, enc_hook=_raw)
+        if step.kind == "model_call":
+            item["body"]["proposed"] = trace.request(step.step)
+        steps.append(item)
+    found = {
+        "header": msgspec.to_builtins(shown.header, enc_hook=_raw),
+        "report": msgspec.to_builtins(report),
+        "steps": steps,
+        "end": msgspec.to_builtins(shown.end, enc_hook=_raw),
+    }
+    if truth:
+        found["injections"] = [msgspec.to_builtins(mark, enc_hook=_raw) for mark in trace.injections]
+    return found
+
+
+def _raw(value: Any) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
+    raise TypeError(f"{type(value).__name__} is no part of a trace")
+
+
+def _what(step: Step) -> str:
+    body = step.body
+    if isinstance(body, Message):
+        return f"says to {printable(', '.join(body.to), limit=40) or 'nobody'}: {_payload(step.value)}"
+    if isinstance(body, Action):
+        if body.kind == "model_call":
+            return f"asks {printable(body.name, limit=40)}: {_question(step.value)}"
+        return f"{body.kind} {printable(body.name, limit=40)} {_payload(step.value)}"
+    if isinstance(body, Observation):
+        failed = "" if body.ok else " FAILED"
+        source = f" ({body.draw.source})" if body.draw and body.draw.source != "live" else ""
+        return f"{body.kind} of #{body.of}{failed}{source}: {_payload(step.value)}"
+    if isinstance(body, Decision):
+        return f"decision on #{body.of}: {body.outcome} by {printable(body.rule)} {printable(body.reason)}"
+    return step.kind
+
+
+def _question(request: Any) -> str:
+    if not isinstance(request, dict):
+        return _payload(request)
+    items = request.get("messages") or request.get("input") or []
+    last = items[-1] if isinstance(items, list) and items else items
+    content = last.get("content", last) if isinstance(last, dict) else last
+    count = f"{len(items)} items, last " if isinstance(items, list) else ""
+    return f"{count}{_payload(content)}"
+
+
+def _payload(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(_encodable(value)).decode()
+    return printable(text, limit=WIDTH)
+
+
+def _encodable(value: Any) -> Any:
+    """Return the value with text that UTF-8 cannot hold made plain."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {str(_encodable(key)): _encodable(item) for key, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list) else value
+
+
+def _marked(mark: Step) -> str:
+    body = mark.body
+    if not isinstance(body, Injection):
+        return ""
+    reason = f" ({printable(body.reason, limit=WIDTH)})" if body.reason else ""
+    at = f"at step #{mark.step}, agent {printable(mark.agent)}" if mark.agent else "nowhere"
+    return f"  ! {printable(body.address)} {body.state} {at}{reason}"
+
+
+def _ending(trace: Trace) -> str:
+    end = trace.end
+    if end is None:
+        return "end      none: the writer died before the run was over"
+    verdict = {True: "solved", False: "not solved", None: "not judged"}[end.success]
+    error = f": {printable(end.error, limit=300)}" if end.error else ""
+    return f"end      {end.status}, {verdict}, {end.steps} steps in {end.seconds:.2f} s{error}"

@@ -1,0 +1,120 @@
+"""The words and numbers in which a campaign's summary is told, whatever the medium."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from masfire.campaign.summary import CellSummary, Rate, Summary
+
+NOTHING = "\N{EN DASH}"
+_LEGEND = (
+    "RS_f: share of witnessed runs that still solve a task which the fault-free system solves, with n "
+    "and 95 % Wilson interval; r: RS_f / RS_control."
+)
+
+
+def number(value: float | None) -> str:
+    """Return a rate or ratio with two decimals, or a dash for none."""
+    return NOTHING if value is None else f"{value:.2f}"
+
+
+def interval(rate: Rate) -> str:
+    """Return the Wilson interval of a rate, or nothing when there is no data."""
+    return "" if rate.low is None or rate.high is None else f"[{rate.low:.2f}, {rate.high:.2f}]"
+
+
+def counts(states: dict[str, int]) -> str:
+    """Return counts by name, the most frequent first.
+
+    >>> counts({"not_exposed": 1, "witnessed": 6})
+    '6 witnessed, 1 not exposed'
+    """
+    ordered = sorted(states.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in ordered if n) or "none"
+
+
+def cell_lines(cell: CellSummary) -> tuple[str, str]:
+    """Return what a cell says in two short lines: the rate with n, then interval and ratio."""
+    if cell.verdict == "inapplicable":
+        return NOTHING, "inapplicable"
+    if cell.verdict == "invalid":
+        return "invalid", f"0 of {sum(cell.states.values())} witnessed"
+    mark = " short" if cell.verdict == "short" else ""
+    return f"{number(cell.rs.rate)} n={cell.rs.n}{mark}", f"{interval(cell.rs)} r={number(cell.ratio)}"
+
+
+def rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return the (fault, times) of the table's rows, in the plan's order."""
+    return list(dict.fromkeys((cell.fault, cell.times) for cell in summary.cells))
+
+
+def cell_of(summary: Summary, fault: str, times: str, system: str) -> CellSummary:
+    """Return the cell at a row and a column."""
+    return next(
+        cell for cell in summary.cells if (cell.fault, cell.times, cell.system) == (fault, times, system)
+    )
+
+
+def states_of(summary: Summary, fault: str, times: str) -> dict[str, int]:
+    """Return the injections of a row by final state, over all systems."""
+    total: Counter[str] = Counter()
+    for cell in summary.cells:
+        if (cell.fault, cell.times) == (fault, times):
+            total.update(cell.states)
+    return dict(total)
+
+
+def headline(summary: Summary) -> str:
+    """Return what was run, in a sentence."""
+    systems = len(summary.systems)
+    faults = len({cell.fault for cell in summary.cells})
+    witnessed = sum(cell.states.get("witnessed", 0) for cell in summary.cells)
+    return (
+        f"{_plural(systems, 'system')} under {_plural(faults, 'fault')}: "
+        f"{_plural(summary.runs, 'injected run')}, {witnessed} of them witnessed, "
+        f"beside {_plural(summary.controls, 'fault-free control')}."
+    )
+
+
+def remarks(summary: Summary) -> list[str]:
+    """Return what a reader must know to judge the numbers, one sentence each."""
+    model = summary.model
+    found = [_LEGEND]
+    if model.name:
+        heat = "the systems' own" if model.temperature is None else f"{model.temperature:g}"
+        place = "local" if model.local else "nowhere" if model.name == "stub" else model.endpoint
+        found.append(
+            f"Model: {model.name} ({place}), temperature {heat}, seeds {_list(summary.control_seeds)}."
+        )
+    asked = sum(model.replies.values())
+    if model.cache and asked:
+        saved = model.replies.get("cache", 0)
+        found.append(f"Reply cache on: {saved} of {asked} model replies ({saved / asked:.0%}) came from it.")
+    if model.replies.get("stub"):
+        found.append(
+            f"Stub control: {model.replies['stub']} replies were written by a perfect copier, not by a "
+            "model; its systems are marked ~stub."
+        )
+    for verdict, why in (
+        ("invalid", "not one injection was witnessed, so the cell says nothing"),
+        ("short", f"fewer than the {summary.wanted} witnessed runs the plan wants"),
+    ):
+        names = [f"{c.fault} {c.times} on {c.system}" for c in summary.cells if c.verdict == verdict]
+        if names:
+            found.append(f"{verdict.capitalize()} ({why}): {'; '.join(names)}.")
+    unjudged = sum(cell.unjudged for cell in summary.cells)
+    if unjudged:
+        found.append(f"{_plural(unjudged, 'witnessed run')} could not be judged: the check itself failed.")
+    if not summary.complete:
+        found.append("This campaign is not complete: go on with it by --resume.")
+    return found
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _list(items: list[int]) -> str:
+    if len(items) > 2 and items == list(range(items[0], items[-1] + 1)):
+        return f"{items[0]}{NOTHING}{items[-1]}"
+    return ", ".join(map(str, items))
