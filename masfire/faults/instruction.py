@@ -64,7 +64,7 @@ class Instruction(Fault):
                 return answer
             changed, note = answer
             if not self.proves(task, changed):
-                raise Unproved(f"The reworded task does not pass the predicate of {self.name}.")
+                return Inapplicable("no change of this task would pass the fault's predicate")
         if position is not None:
             items = turns(body)
             items[position] = with_text(items[position], changed)

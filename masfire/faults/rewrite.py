@@ -53,7 +53,7 @@ class Rewrite(Fault):
                 return answer
             written = answer
             if not self.proves(before, written.value, spec, scene):
-                raise Unproved(f"The rewritten output does not pass the predicate of {self.name}.")
+                return Inapplicable("no change of this output would pass the fault's predicate")
         return Strike((step.with_payload(pack(written.value)),), written.note)
 
     def landed(
