@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,18 @@ from masfire.adapters.effects import Drain, Send, Steps, Submit
 from masfire.adapters.identity import identify
 from masfire.adapters.wire import Builder, decoded, decompressed, encoded, is_events, rebuilt
 from masfire.errors import RefusedValue
+from masfire.recorder import ACTOR
 from masfire.trace.model import Action, Draw, Observation, Step
-from masfire.trace.payload import Payload, pack, unpack
+from masfire.trace.payload import EMPTY, Payload, pack, unpack
 
 if TYPE_CHECKING:
     from masfire.recorder import Actor, Recorder
 
-_CODECS: tuple[tuple[str, Codec], ...] = (("/chat/completions", chat_codec), ("/responses", responses_codec))
+_CODECS: tuple[tuple[bytes, Codec], ...] = (
+    (b"/chat/completions", chat_codec),
+    (b"/responses", responses_codec),
+)
+_RETRY = b"x-stainless-retry-count"
 _counting = threading.Lock()
 
 
@@ -69,19 +73,22 @@ def recognise(library: Any, request: Any, *, unread: bool) -> Call | None:
     """Return the call if `request` is one to a language model whose format is known, else None."""
     if request.method != "POST":
         return None
-    path = request.url.path.rstrip("/")
+    path = request.url.raw_path.partition(b"?")[0].rstrip(b"/")
     codec = next((codec for suffix, codec in _CODECS if path.endswith(suffix)), None)
     if codec is None:
         return None
     try:
-        body = json.loads(request.content)
-    except (ValueError, RecursionError, library.RequestNotRead):
+        body = decoded(request.content)
+    except library.RequestNotRead:
         return None
     if not isinstance(body, dict) or not ("messages" in body or "input" in body):
         return None
-    retry = request.headers.get("x-stainless-retry-count", "0")
-    attempt = int(retry) if retry.isdigit() else 0
-    return Call(library, request, body, codec, identify(codec.system(body)), unread, attempt)
+    attempt = 0
+    for key, value in request.headers.raw:
+        if key == _RETRY and value.isdigit():
+            attempt = int(value)
+    actor = ACTOR.get() or identify(codec.system(body))
+    return Call(library, request, body, codec, actor, unread, attempt)
 
 
 def exchange(run: Recorder, call: Call) -> Steps[Any]:
@@ -128,7 +135,7 @@ def _sent(run: Recorder, call: Call, step: Step) -> Steps[Any]:
         problem = {"type": type(error).__name__, "message": str(error), "status": 0}
         yield _reply(call, step, _packed({"error": problem}), _draw(call), ok=False)
         raise
-    events = is_events(response)
+    events = bool(call.body.get("stream")) and is_events(response)
     if events and not (run.has_interceptors or run.watched):
         _pass_on(run, call, step, response)
         return response
@@ -140,7 +147,7 @@ def _sent(run: Recorder, call: Call, step: Step) -> Steps[Any]:
 
 
 def _witness_request(run: Recorder, call: Call, step: Step) -> None:
-    sent = json.loads(call.request.content)
+    sent = decoded(call.request.content)
     run.received(step.step, sent, by="model")
     for index, text in dialogue.of(run).arrived(sent, call.codec, call.who.agent, call.delivery):
         run.received(index, text, by=call.who.agent)
@@ -153,7 +160,7 @@ def _judged(run: Recorder, call: Call, step: Step, response: Any, data: Any, dra
         _note_overflow(run, outcome["error"])
     offered = _packed(outcome)
     steps = yield _reply(call, step, offered, draw, ok=ok)
-    final = _remember(run, call, steps)
+    final = _remember(run, call, steps, offered, outcome)
     if final is None:
         return call.build.refusal("masfire: the reply was withheld")
     body = final.body
@@ -196,17 +203,23 @@ def _reply(call: Call, step: Step, outcome: Payload, draw: Draw, *, ok: bool) ->
     return Submit(call.who.agent, observation, call.who.role, (step.step,))
 
 
-def _remember(run: Recorder, call: Call, steps: Any) -> Step | None:
-    """Return the reply among `steps` that the caller gets; remember what each says and asks for."""
+def _remember(run: Recorder, call: Call, steps: Any, offered: Payload, outcome: Any) -> Step | None:
+    """Return the reply among `steps` that the caller gets; remember what each says and asks for.
+
+    `outcome` is the value of the payload `offered`, so that it need not be decoded again.
+    """
     final: Step | None = None
     talk = dialogue.of(run)
     for step in steps:
-        value = step.value if step.kind == "model_reply" else None
+        body = step.body
+        if not isinstance(body, Observation):
+            continue
+        value = outcome if body.outcome is offered else unpack(body.outcome)
+        final = step
         if not isinstance(value, dict):
             continue
-        final = step
         if isinstance(value.get("content"), str):
-            talk.index.add(step.step, call.who.agent, value["content"])
+            talk.index.add(step.step, call.actor.agent, value["content"])
         for asked in value.get("tool_calls") or ():
             if isinstance(asked, dict) and asked.get("id"):
                 talk.tool_call_steps[str(asked["id"])] = step.step
@@ -228,7 +241,7 @@ def _pass_on(run: Recorder, call: Call, step: Step, response: Any) -> None:
             _keep(call, data, b"")
         effect = _reply(call, step, _packed(outcome), _draw(call, "live", data), ok=data is not None)
         steps = run.submit(effect.agent, effect.body, role=effect.role, parents=effect.parents)
-        _remember(run, call, steps)
+        _remember(run, call, steps, EMPTY, None)
 
     compressed = response.headers.get("content-encoding", "identity") != "identity"
     tee.pass_on(call.library, response, ended, None if compressed else call.codec.ended)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +40,11 @@ class _Region(NamedTuple):
     key: int
 
 
+class _Needle(NamedTuple):
+    text: str
+    key: int
+
+
 class Index:
     """Guards one run's memory of outputs; a look-up costs the same however long the run is.
 
@@ -50,8 +54,9 @@ class Index:
 
     def __init__(self) -> None:
         self._origins: dict[int, dict[str, int]] = {}
-        self._recent: deque[list[tuple[str, int]]] = deque(maxlen=RECENT)
-        self._pinned: list[tuple[str, int]] = []
+        self._recent: dict[int, list[_Needle]] = {}
+        self._by_word: dict[str, list[_Needle]] = {}
+        self._pinned: list[_Needle] = []
         self._scanned: dict[int, tuple[_Region, ...]] = {}
         self._lock = threading.Lock()
 
@@ -65,8 +70,8 @@ class Index:
             return
         keys = {hash(text)}
         needles = {text: hash(text)}
-        for line in _lines(text):
-            keys.add(hash(line))
+        if "\n" in text:
+            keys.update(map(hash, _lines(text)))
         for rendering in _renderings(text):
             keys.add(hash(rendering))
             if len(needles) < _NEEDLES:
@@ -77,10 +82,15 @@ class Index:
                 saying.pop(agent, None)  # the latest speaker comes last
                 saying[agent] = step
             if pinned:
-                self._pinned.append((text, hash(text)))
+                self._pinned.append(_Needle(text, hash(text)))
                 self._scanned.clear()
             else:
-                self._recent.append(list(needles.items()))
+                self._forget(hash(text))  # said again: it is searched for once
+                self._recent[hash(text)] = [_Needle(needle, key) for needle, key in needles.items()]
+                for needle in self._recent[hash(text)]:
+                    self._by_word.setdefault(_inner_word(needle.text), []).append(needle)
+                if len(self._recent) > RECENT:
+                    self._forget(next(iter(self._recent)))
 
     def find(self, text: str, *, reader: str = "", own: bool = False) -> list[Span]:
         """Return which stretches of `text` were said before, in order, without overlap.
@@ -131,17 +141,28 @@ class Index:
             )
         return found
 
+    def _forget(self, output: int) -> None:
+        for needle in self._recent.pop(output, ()):
+            word = _inner_word(needle.text)
+            others = [other for other in self._by_word[word] if other is not needle]
+            if others:
+                self._by_word[word] = others
+            else:
+                del self._by_word[word]
+
     def _substrings(self, text: str) -> Iterator[_Region]:
-        for needles in (self._pinned, *self._recent):
-            for needle, key in needles:
-                start = text.find(needle)
-                for _ in range(_OCCURRENCES):
-                    if start < 0:
-                        break
-                    end = start + len(needle)
-                    if _stands_alone(text, start, end):
-                        yield _Region(start, end, key)
-                    start = text.find(needle, end)
+        # A needle can only be in a text that has the needle's inner word: no need to try the others.
+        words = {"", *text.split()}
+        likely = [needle for word in words if word in self._by_word for needle in self._by_word[word]]
+        for needle, key in (*self._pinned, *likely):
+            start = text.find(needle)
+            for _ in range(_OCCURRENCES):
+                if start < 0:
+                    break
+                end = start + len(needle)
+                if _stands_alone(text, start, end):
+                    yield _Region(start, end, key)
+                start = text.find(needle, end)
 
     def _hashed_lines(self, text: str) -> Iterator[_Region]:
         offset = 0
@@ -163,6 +184,11 @@ def of(recorder: Recorder) -> Index:
     return index  # type: ignore[no-any-return]
 
 
+def _inner_word(text: str) -> str:
+    """Return the longest word that has a space on both sides in `text`, or "" if there is none."""
+    return max(text.split()[1:-1], key=len, default="")
+
+
 def _candidates(line: str) -> Iterator[str]:
     yield line.strip()
     yield line.strip(_EDGES)
@@ -172,8 +198,6 @@ def _candidates(line: str) -> Iterator[str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    if "\n" not in text:
-        return
     for line in text.split("\n"):
         for part in (line.strip(), line.strip(_EDGES)):
             if len(part) >= MIN_LINE:
@@ -182,6 +206,8 @@ def _lines(text: str) -> Iterator[str]:
 
 def _renderings(text: str) -> Iterator[str]:
     """Yield the ways in which code passes on a JSON reply: re-encoded, as repr, or leaf by leaf."""
+    if text[0] not in "{[`":
+        return
     bare = text.removeprefix("```json").removeprefix("```").removesuffix("```").strip()
     if bare[:1] not in ("{", "["):
         return

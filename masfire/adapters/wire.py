@@ -6,6 +6,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from masfire.adapters.codec import Codec
 
 _FRAMING = frozenset({"content-length", "content-encoding", "transfer-encoding"})
@@ -14,8 +16,15 @@ _JSON, _EVENTS = ("content-type", "application/json"), ("content-type", "text/ev
 _NO_RETRY = ("x-should-retry", "false")
 
 
+_decode = msgspec.json.Decoder().decode
+
+
 def decoded(raw: bytes) -> Any:
     """Return the JSON value of `raw`, or None if it is none."""
+    try:
+        return _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # json reads more than JSON: NaN, lone surrogates
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
