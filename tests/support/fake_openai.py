@@ -38,7 +38,7 @@ def texts_of(body: dict[str, Any]) -> list[str]:
 
 def echo(path: str, body: dict[str, Any]) -> str:
     """Answer with the last text of the request."""
-    return f"echo: {texts_of(body)[-1][-200:]}"
+    return f"echo: {(texts_of(body) or [''])[-1][-200:]}"
 
 
 class FakeOpenAI:
