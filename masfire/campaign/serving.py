@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -23,6 +24,13 @@ class Served(Struct, frozen=True):
     name: str = ""
     slot: int = 0
     local: bool = False
+
+
+def key_of(model: Model) -> str:
+    """Return the key of the plan's endpoint; one on this machine needs none. Empty: it is missing."""
+    key = os.environ.get(model.key_from, "")
+    here = urlsplit(model.endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+    return key or ("none" if here else "")
 
 
 @contextlib.contextmanager
@@ -45,7 +53,7 @@ def served(model: Model, *, stub: bool | None = None) -> Iterator[Served]:
         yield Served(nobody.environment(), STUB_NAME, model.slot)
         return
     if model.endpoint != "local":
-        key = os.environ.get(model.key_from)
+        key = key_of(model)
         if not key:
             raise UsageError(
                 f"The key of {model.endpoint} is not set.",
