@@ -112,6 +112,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError("\n".join(dict.fromkeys(problems)))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget the previous test's runs, so that a fixture cannot mistake them for this test's."""
+    if item.stash.get(_ASK, None) is not None:
+        from masfire.pytest_plugin.recording import forget_previous
+
+        forget_previous(item)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Record the call phase of a test that asked for it."""

@@ -45,6 +45,8 @@ class Recording:
     ask: Ask
     runs: list[Recorded] = field(default_factory=list)
     concluded: bool = False
+    over: bool = False
+    subtest_failed: bool = False
 
     @property
     def settings(self) -> settings.Settings:
@@ -140,6 +142,7 @@ def recorded(item: pytest.Item, ask: Ask) -> Iterator[None]:
     finally:
         item.config.stash[CURRENT] = recording
         _forget_unused(recording)
+        recording.over = True
     if ask.require_witnessed and not recording.runs[0].explicit:
         run.require_witnessed()
 
@@ -163,10 +166,17 @@ def current(config: pytest.Config) -> Recording:
     return recording
 
 
+def forget_previous(item: pytest.Item) -> None:
+    """Remove what an earlier test, or an earlier attempt of this one, left behind."""
+    for stash, key in ((item.config.stash, CURRENT), (item.stash, RECORDING)):
+        if key in stash:
+            del stash[key]
+
+
 def properties(item: pytest.Item) -> list[tuple[str, object]]:
     """Return what JUnit files and other reporters get: ASCII-safe strings and numbers only."""
     recording = item.stash.get(RECORDING, None)
-    if recording is None:
+    if recording is None or not recording.over:
         return []
     found: list[tuple[str, object]] = []
     for recorded in recording.runs[-SECTION_RUNS:]:
@@ -192,9 +202,12 @@ def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
         report.__dict__.pop("wasxfail", None)
         report.longrepr = shown(str(call.excinfo.value), 4_000)
     command = replay(item)
-    report.masfire_runs = [  # type: ignore[attr-defined]
-        _summary(recorded, item.config, command) for recorded in recording.runs
-    ]
+    if not recording.over:  # this is the report of a subtest
+        recording.subtest_failed |= report.outcome == "failed"
+    else:
+        runs = [_summary(recorded, item.config, command) for recorded in recording.runs]
+        runs[-1]["ok"] &= not recording.subtest_failed
+        report.masfire_runs = runs  # type: ignore[attr-defined]
     if report.outcome == "failed":
         for recorded in recording.runs[-SECTION_RUNS:]:
             report.sections.append(("masfire", _section(recorded, item.config, command)))

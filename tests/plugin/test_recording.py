@@ -1,8 +1,6 @@
 """A marked test is recorded, broken as asked, and reported; one whose fault never struck fails."""
 
-import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -46,95 +44,6 @@ def test_a_test_with_the_fixture_is_recorded_without_any_change_to_the_system(
     assert trace.end.success is True
     assert str(trace.header.launch["pytest"]).endswith(".py::test_it")
     assert (path.parent / ".gitignore").read_text() == "# Written by masfire.\n*\n"
-
-
-def test_a_marked_test_is_run_under_each_fault_and_the_summary_counts(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        test_desk="""
-        import pytest
-        from office import Office
-
-        @pytest.mark.masfire(
-            faults=["message_storm@planner?copies=7", "message_cycle@planner"], seeds=[0, 1], control=True
-        )
-        def test_one_dispatch(masfire):
-            office = Office()
-            office.work()
-            assert len(office.inbox["clerk"]) == 1
-        """
-    )
-    result = pytester.runpytest_subprocess()
-    result.assert_outcomes(passed=2, failed=4)
-    result.stdout.re_match_lines(
-        [
-            r"fault +runs +injected +witnessed +survived",
-            r"clean +2 +- +- +2 of 2",
-            r"message_cycle@planner +2 +2 +2 +0 of 2",
-            r"message_storm@planner\?copies=7 +2 +2 +2 +0 of 2",
-        ]
-    )
-    assert len(traces(pytester)) == 6
-
-
-def test_the_replay_command_of_a_failure_reproduces_it(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        test_desk="""
-        import pytest
-        from office import Office
-
-        @pytest.mark.masfire(faults=["message_storm@planner?copies=3", "message_cycle@planner"], seeds=[5])
-        def test_one_dispatch():
-            office = Office()
-            office.work()
-            assert len(office.inbox["clerk"]) == 1
-        """
-    )
-    first = pytester.runpytest_subprocess()
-    commands = [
-        line.partition("replay: ")[2] for line in first.outlines if line.lstrip().startswith("replay: ")
-    ]
-    assert len(commands) == 2
-    command = next(line for line in commands if "message_storm" in line)
-    import shlex
-    import sys
-
-    again = pytester.run(sys.executable, "-m", *shlex.split(command))
-    again.assert_outcomes(failed=1)
-    again.stdout.fnmatch_lines(
-        ["fault    message_storm@planner?copies=3: witnessed at agent planner, step 1*"]
-    )
-
-
-def test_the_failure_section_shows_fault_state_place_trace_and_the_steps_around(
-    pytester: pytest.Pytester,
-) -> None:
-    pytester.makepyfile(
-        test_desk=r"""
-        import pytest
-        from office import Office
-
-        @pytest.mark.masfire(faults=["message_storm@planner?copies=3"])
-        def test_one_dispatch():
-            office = Office()
-            office.work("Ring \x1b[31mthe\u202e bell \ud800 now.")
-            assert len(office.inbox["clerk"]) == 1
-        """
-    )
-    result = pytester.runpytest_subprocess()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*-- masfire --*",
-            "seed     0",
-            "fault    message_storm@planner?copies=3: witnessed at agent planner, step 1*",
-            "run      completed, * steps",
-            "trace    .masfire/traces/test_desk.py-test_one_dispatch-*.jsonl",
-            "replay   pytest 'test_desk.py::test_one_dispatch[[]message_storm@planner?copies=3-seed0[]]'",
-            ">    1 planner: message → clerk  *Ring *",
-        ]
-    )
-    section = str(result.stdout).partition("-- masfire --")[2]
-    assert not any(char in section for char in "\x1b\u202e\ud800")
 
 
 def test_a_fault_that_never_struck_fails_a_passing_test_and_says_why(pytester: pytest.Pytester) -> None:
@@ -249,40 +158,6 @@ def test_async_tests_are_recorded(
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_xdist_gives_the_same_table_and_survives_odd_text(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load_installed_plugins(pytester, monkeypatch)
-    pytester.makepyfile(
-        test_desk=r"""
-        import pytest
-        from office import Office
-
-        @pytest.mark.masfire(faults=["message_storm@planner?copies=3"], seeds=[0, 1, 2], control=True)
-        def test_one_dispatch(masfire):
-            office = Office()
-            office.work("Ring the bell \ud800\x00 now.")
-            assert len(office.inbox["clerk"]) == 1
-        """
-    )
-
-    def table(*args: str) -> list[str]:
-        result = pytester.runpytest_subprocess(*args)
-        result.assert_outcomes(passed=3, failed=3)
-        start = next(i for i, line in enumerate(result.outlines) if line.split()[:2] == ["fault", "runs"])
-        return result.outlines[start : start + 3]
-
-    assert table() == table("-n", "2")
-
-
-def test_xdist_reports_a_bad_marker(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    load_installed_plugins(pytester, monkeypatch)
-    pytester.makepyfile("import pytest\n@pytest.mark.masfire(faults=['chaos'])\ndef test_it(): pass\n")
-    result = pytester.runpytest_subprocess("-n", "1")
-    assert result.ret != 0
-    assert "Unknown fault 'chaos'" in str(result.stdout) + str(result.stderr)
-
-
 def test_unittest_and_plain_classes(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -359,46 +234,6 @@ def test_secrets_of_the_user_never_reach_the_trace(
     assert "Order for" in text
 
 
-def test_junit_properties(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        r"""
-        import pytest
-        from office import Office
-
-        @pytest.mark.masfire(faults=["message_storm@planner?copies=3"], seeds=[6])
-        def test_it():
-            Office().work("\x00 \ud800")
-        """
-    )
-    pytester.runpytest_subprocess("--junitxml=out.xml").assert_outcomes(passed=1)
-    tree = ElementTree.parse(pytester.path / "out.xml")  # noqa: S314 - pytest's own file
-    found = {item.get("name"): item.get("value") for item in tree.iter("property")}
-    assert found["masfire.seed"] == "6"
-    assert found["masfire.fault"] == "message_storm@planner?copies=3"
-    assert found["masfire.state"] == "witnessed"
-    assert found["masfire.agent"] == "planner"
-    assert found["masfire.step"] == "1"
-    assert (pytester.path / str(found["masfire.trace"])).exists()
-
-
-def test_report_options(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        from office import Office
-
-        def test_it(masfire):
-            Office().work()
-        """
-    )
-    assert "== masfire ==" not in str(pytester.runpytest_subprocess("--masfire-report=none").stdout)
-    quiet = str(pytester.runpytest_subprocess("--masfire-dir=here").stdout)
-    assert "== masfire ==" in quiet
-    assert "::test_it" not in quiet
-    full = pytester.runpytest_subprocess("--masfire-report=all", "--masfire-dir=here")
-    full.stdout.fnmatch_lines(["*::test_it: clean, seed 0, survived", "  trace:  here/*.jsonl"])
-    assert len(list((pytester.path / "here").glob("*.jsonl"))) == 1  # the second run replaces the first
-
-
 def test_the_fixture_outside_a_test_says_so(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -419,27 +254,84 @@ def test_the_fixture_outside_a_test_says_so(pytester: pytest.Pytester) -> None:
     )
 
 
-def test_reports_hold_only_what_json_can_carry(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest(
-        """
-        import json
-        import pathlib
-
-        def pytest_runtest_logreport(report):
-            if report.when == "call":
-                pathlib.Path("report.json").write_text(json.dumps(report.masfire_runs), "ascii")
-        """
-    )
+def test_fixtures_see_the_run_at_teardown_but_never_another_tests(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
-        r"""
+        """
         import pytest
         from office import Office
+        from masfire.errors import UsageError
 
-        @pytest.mark.masfire(faults=["message_storm@planner?copies=3"])
-        def test_it():
-            Office().work("\ud800")
+        @pytest.fixture
+        def checked(masfire):
+            with pytest.raises(UsageError):
+                masfire.trace
+            yield
+            assert len(masfire.trace) == 3
+
+        def test_one(checked):
+            Office().work()
+
+        def test_two(checked):
+            Office().work()
+        """
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def test_specs_are_as_good_as_addresses(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_desk="""
+        import pytest
+        from masfire import FaultSpec
+        from office import Office
+
+        STORM = FaultSpec("message_storm", "planner", parameters={"copies": "2"})
+
+        @pytest.mark.masfire([STORM])
+        def test_marked(masfire):
+            assert len(Office().work()["clerk"]) == 2
+            assert masfire.faults == ("message_storm@planner?copies=2",)
+
+        def test_run(masfire):
+            with masfire.run([STORM]):
+                assert len(Office().work()["clerk"]) == 2
+        """
+    )
+    result = pytester.runpytest_subprocess("-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*::test_marked[[]message_storm@planner?copies=2-seed0[]] PASSED*"])
+
+
+def test_an_interrupted_test_leaves_a_readable_trace(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from office import Office
+
+        def test_it(masfire):
+            Office().work()
+            raise KeyboardInterrupt
+        """
+    )
+    assert pytester.runpytest_subprocess().ret == pytest.ExitCode.INTERRUPTED
+    [path] = traces(pytester)
+    trace = read_trace(path)
+    assert len(trace) == 3
+    assert trace.end is not None
+    assert trace.end.status == "interrupted"
+
+
+def test_what_the_test_says_of_the_answer_reaches_the_trace(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from office import Office
+
+        def test_it(masfire):
+            masfire.conclude(Office().work()["user"][0], success=False)
         """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
-    [run] = json.loads((pytester.path / "report.json").read_text())
-    assert run["faults"][0]["state"] == "witnessed"
+    [path] = traces(pytester)
+    end = read_trace(path).end
+    assert end is not None
+    assert end.success is False
+    assert bytes(end.answer).startswith(b'"Done: ')
