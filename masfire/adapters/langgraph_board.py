@@ -63,14 +63,16 @@ class Pending:
 class Board:
     """Deliveries and provenance of one graph (of one thread, when it has a checkpointer).
 
-    `wakers`: node → steps that activate it next; `writers`: channel → (superstep, steps that wrote
-    it last); `hidden`: agent → ids of messages it must not see; `overrides`: (agent, channel) →
-    (value it sees in place of the shared one, the shared one); `redeliver`: node → further copies it
-    still has to be woken with; `forced`: whether a fault added edges.
+    `wakers`: node → steps that activate it next; `known`: messages in this graph's state by id;
+    `writers`: channel → (superstep, steps that wrote it last); `hidden`: agent → ids of messages it
+    must not see; `overrides`: (agent, channel) → (value it sees in place of the shared one, the shared
+    one); `redeliver`: node → further copies it still has to be woken with; `forced`: whether a fault
+    added edges.
     """
 
     def __init__(self) -> None:
         self.wakers: dict[str, list[int]] = {}
+        self.known: dict[str, Any] = {}
         self.writers: dict[str, tuple[int, list[int]]] = {}
         self.sends: dict[int, tuple[Any, int]] = {}
         self.pending: dict[str, list[Pending]] = {}
@@ -141,12 +143,12 @@ class View:
 
     def _know_what_is_there(self) -> None:
         """Remember messages that were in the state before, so that they do not count as new."""
-        origin = self.state.origin
+        known = self.board.known
         for channel in self.loop.channels.values():
             found = messages_of(value_of(channel))
             for message in found or ():
                 if message.id:
-                    origin.setdefault(message.id, (-1, message))
+                    known.setdefault(message.id, message)
 
     def begin(self) -> None:
         """Prepare the notes of the tasks that the next superstep runs."""

@@ -21,6 +21,7 @@ from masfire.adapters.langgraph_writes import (
     is_control,
     new_message,
     rebuild,
+    simplify,
     texts,
     to_plain,
     value_of,
@@ -30,6 +31,10 @@ from masfire.trace.payload import unpack
 
 MAX_REDELIVERIES = 8
 """Most extra activations by which copies of a message reach a node whose state has room for one value."""
+
+
+_SHARED = 64
+"""How many earlier copies a copy is compared with to find that they say the same."""
 
 
 class Again:
@@ -85,6 +90,7 @@ def _untouched(note: TaskNote, offer: Offer, step: Step) -> None:
     for part in offer.parts.values():
         for message in part.messages or ():
             origin[message.id] = (index, message)
+            board.known[message.id] = message
     run = view.run
     if not (run.watched or run.calls or note.agent == USER):
         return
@@ -119,41 +125,89 @@ def _announce(
         board.pending.setdefault(reader, []).append(Pending(step.step, ids, values, send, offer.wrap))
 
 
+class Copy:
+    """One recorded message on its way: what it puts into which channel (`fresh`: what is not there yet)."""
+
+    __slots__ = ("fresh", "messages", "step", "to", "values")
+
+    def __init__(
+        self, step: Step, to: tuple[str, ...], messages: dict[str, list[Any]], values: dict[str, Any]
+    ) -> None:
+        self.step, self.to, self.messages, self.values = step, to, messages, values
+        self.fresh: set[str] = {*messages, *values}
+
+    def share(self, earlier: Copy) -> None:
+        """Use what an earlier copy for other recipients put into the state, where it is the same."""
+        if not self.fresh or not set(self.to).isdisjoint(earlier.to):
+            return
+        for name, found in self.messages.items():
+            there = earlier.messages.get(name) if name in self.fresh else None
+            if there is not None and list(map(simplify, found)) == list(map(simplify, there)):
+                self.messages[name] = there
+                self.fresh.discard(name)
+        for name, value in self.values.items():
+            if name in self.fresh and same(earlier.values.get(name, MISSING), value):
+                self.fresh.discard(name)
+
+
 def _carry_state(note: TaskNote, task: Any, offer: Offer) -> None:
-    view = note.view
-    board = view.board
-    bodies = [(step, step.body) for step in offer.steps if isinstance(step.body, Message)]
-    delivered = [(step, body) for step, body in bodies if body.to or not offer.body.to]
-    wanted = {reader for _, body in delivered for reader in body.to}
-    nodes = {node for node in (view.node_of(reader) for reader in wanted) if node is not None}
-    if delivered:
-        _route(note, task, offer, nodes)
-    realized = [_realize(view, offer, step, number) for number, (step, _) in enumerate(delivered)]
-    _write_state(task, view, offer, realized)
-    readers = wanted | set(offer.body.to)
+    view, board = note.view, note.view.board
+    copies: list[Copy] = []
+    for step in offer.steps:
+        if isinstance(step.body, Message) and (step.body.to or not offer.body.to):
+            copies.append(Copy(step, step.body.to, *_realize(view, offer, step, len(copies))))
+    wanted = {reader for copy in copies for reader in copy.to}
+    if len(wanted) > 1:
+        for number, copy in enumerate(copies):
+            for earlier in copies[:number][:_SHARED]:
+                copy.share(earlier)
+    if copies:
+        _route(note, task, offer, {node for node in map(view.node_of, wanted) if node is not None})
+    _write_state(task, view, offer, copies)
+    _hide(view, offer, copies, wanted | set(offer.body.to))
     roomy = any(part.messages is not None or not part.single for part in offer.parts.values())
     seen: dict[str, int] = {}
-    for (step, body), (messages, values) in zip(delivered, realized, strict=True):
-        for found in messages.values():
+    for copy in copies:
+        index = copy.step.step
+        for found in copy.messages.values():
             for message in found:
-                view.state.origin[message.id] = (step.step, message)
+                view.state.origin[message.id] = (index, message)
+                board.known[message.id] = message
         for name in offer.parts:
-            board.writers[name] = (view.loop.step, [step.step])
-        for reader in readers - set(body.to):
-            board.hidden.setdefault(reader, set()).update(m.id for found in messages.values() for m in found)
-        for reader in body.to:
+            board.writers[name] = (view.loop.step, [index])
+        for reader in copy.to:
             node = view.node_of(reader)
             seen[reader] = seen.get(reader, 0) + 1
             if node is not None and seen[reader] > 1 and not roomy:
                 queue = board.redeliver.setdefault(node, deque())
                 if len(queue) < MAX_REDELIVERIES:
-                    queue.append(Again(step, reader, values, offer))
+                    queue.append(Again(copy.step, reader, copy.values, offer))
                 continue
             if node is not None:
-                board.wakers.setdefault(node, []).append(step.step)
-            _override(view, board, reader, values, realized[0][1])
-            _announce_to(note, step, reader, messages, values, offer)
-    _hide_values(view, board, offer, set(offer.body.to) - wanted, realized)
+                board.wakers.setdefault(node, []).append(index)
+            _override(view, board, reader, copy.values, copies[0].values)
+            _announce_to(note, copy.step, reader, copy.messages, copy.values, offer)
+
+
+def _hide(view: View, offer: Offer, copies: list[Copy], readers: set[str]) -> None:
+    """Keep what was not addressed to a reader out of its sight, then and later."""
+    if not copies or len(readers) < 2:
+        return
+    audience: dict[str, set[str]] = {}
+    for copy in copies:
+        for found in copy.messages.values():
+            for message in found:
+                audience.setdefault(message.id, set()).update(copy.to)
+    for reader in readers:
+        hidden = {one for one, listeners in audience.items() if reader not in listeners}
+        if hidden:
+            view.board.hidden.setdefault(reader, set()).update(hidden)
+    losers = set(offer.body.to) - {reader for copy in copies for reader in copy.to}
+    for reader in losers:
+        for name, part in offer.parts.items():
+            if part.messages is None and part.single:
+                before = value_of(view.loop.channels.get(name))
+                view.board.overrides[reader, name] = (before, copies[0].values.get(name, MISSING))
 
 
 def _announce_to(
@@ -230,23 +284,19 @@ def _spread(offer: Offer, content: Any) -> dict[str, Any]:
     return {}
 
 
-def _write_state(
-    task: Any, view: View, offer: Offer, realized: list[tuple[dict[str, list[Any]], dict[str, Any]]]
-) -> None:
+def _write_state(task: Any, view: View, offer: Offer, copies: list[Copy]) -> None:
     """Put the delivered messages and values in the place of the offered ones."""
     rest = [(c, v) for c, v in task.writes if c not in offer.parts]
     front: list[tuple[str, Any]] = []
-    names = list(offer.parts) + [
-        name for found in realized for group in found for name in group if name not in offer.parts
-    ]
-    for name in dict.fromkeys(names):
+    for name in dict.fromkeys([*offer.parts, *(name for copy in copies for name in copy.fresh)]):
         part = offer.parts.get(name)
-        messages = [message for found, _ in realized for message in found.get(name, ())]
-        if part is not None and (messages or part.known) and part.messages is not None:
+        fresh = [copy for copy in copies if name in copy.fresh]
+        messages = [message for copy in fresh for message in copy.messages.get(name, ())]
+        if part is not None and part.messages is not None and (messages or part.known):
             front.append((name, part.known + messages))
         elif messages:
             front.append((name, messages))
-        values = [value[name] for _, value in realized if name in value]
+        values = [copy.values[name] for copy in fresh if name in copy.values]
         channel = view.loop.channels.get(name)
         if values and channel is not None:
             front += [(name, value) for value in (values[:1] if holds_one(channel) else values)]
@@ -262,17 +312,6 @@ def _override(view: View, board: Any, reader: str, values: dict[str, Any], share
             board.overrides[reader, name] = (value, common)
         else:
             board.overrides.pop((reader, name), None)
-
-
-def _hide_values(view: View, board: Any, offer: Offer, losers: set[str], realized: list[Any]) -> None:
-    """Let those who lost the message go on seeing the values as they were before."""
-    if not realized:
-        return
-    for reader in losers:
-        for name, part in offer.parts.items():
-            if part.messages is None and part.single:
-                before = value_of(view.loop.channels.get(name))
-                board.overrides[reader, name] = (before, realized[0][1].get(name, MISSING))
 
 
 def _carry_send(note: TaskNote, task: Any, offer: Offer) -> None:

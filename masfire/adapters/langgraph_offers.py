@@ -51,6 +51,7 @@ def offers(note: TaskNote, task: Any) -> list[Offer]:
     if note.internal:
         return _final_of_agent(note, task)
     if note.name == "__start__" and view.parent is not None:
+        _take_over(view, task)
         return []
     state: list[tuple[str, Any, Channel]] = []
     targets: list[str] = []
@@ -66,6 +67,8 @@ def offers(note: TaskNote, task: Any) -> list[Offer]:
         elif kind == SENDS:
             sends.append(value)
     parts = delta(view, state)
+    if len(targets) > 1:
+        targets.sort()  # LangGraph keeps edges in a set: their order differs from process to process
     if not sends:
         if targets:
             prefix = view.prefix
@@ -75,6 +78,13 @@ def offers(note: TaskNote, task: Any) -> list[Offer]:
     if targets or parts:
         made.append(_offer(parts, tuple([view.name_of(node) for node in targets]), targets, None))
     return made
+
+
+def _take_over(view: View, task: Any) -> None:
+    """Remember the messages that a subgraph starts from: they are not what its nodes say."""
+    for _, value in task.writes:
+        for message in as_messages(value) or ():
+            view.board.known[message.id] = message
 
 
 def delta(view: View, items: Sequence[tuple[str, Any, Channel]]) -> dict[str, Part]:
@@ -88,7 +98,7 @@ def delta(view: View, items: Sequence[tuple[str, Any, Channel]]) -> dict[str, Pa
         elif name in parts:
             parts[name].values.append(value)
             parts[name].plain = [to_plain(item) for item in parts[name].values]
-        elif not (channel.single and same(value_of(view.loop.channels[name]), value)):
+        elif not (channel.single and value_of(view.loop.channels[name]) is value):
             parts[name] = Part(value, channel.single)
     return parts
 
@@ -96,12 +106,12 @@ def delta(view: View, items: Sequence[tuple[str, Any, Channel]]) -> dict[str, Pa
 def _add_messages(
     view: View, parts: dict[str, Part], name: str, channel: Channel, value: Any, found: list[Any]
 ) -> None:
-    origin = view.state.origin
+    there = view.board.known
     known: list[Any] = []
     new: list[Any] = []
     for message in found:
-        before = origin.get(message.id)
-        fresh = before is None or (before[1] is not message and before[1].content != message.content)
+        before = there.get(message.id)
+        fresh = before is None or (before is not message and before.content != message.content)
         (new if fresh else known).append(message)
     part = parts.get(name)
     if part is None:
