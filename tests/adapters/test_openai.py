@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -17,126 +16,23 @@ from masfire.recorder import Budget, agent
 from masfire.session import run
 from masfire.trace.payload import pack
 from tests.support.fake_openai import FakeOpenAI
-
-CHAT = {
-    "model": "m",
-    "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "ORIGINAL"}],
-}
-RESPONSES = {"model": "m", "instructions": "Be brief.", "input": "ORIGINAL"}
+from tests.support.openai_styles import (
+    CHAT,
+    RESPONSES,
+    STYLES,
+    ask,
+    async_create,
+    async_responses_stream,
+    async_stream,
+    rewrite_prompt,
+    rewrite_reply,
+    sync_create,
+    sync_stream,
+)
 
 
 class Answer(pydantic.BaseModel):
     word: str
-
-
-def chat_text(completion: Any) -> str:
-    return str(completion.choices[0].message.content)
-
-
-def sync_create(client: Any) -> str:
-    return chat_text(client.chat.completions.create(**CHAT))
-
-
-def sync_stream(client: Any) -> str:
-    with client.chat.completions.create(**CHAT, stream=True) as chunks:
-        return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
-
-
-def sync_stream_helper(client: Any) -> str:
-    with client.chat.completions.stream(**CHAT) as events:
-        return chat_text(events.get_final_completion())
-
-
-def sync_raw(client: Any) -> str:
-    raw = client.chat.completions.with_raw_response.create(**CHAT)
-    assert raw.elapsed.total_seconds() >= 0
-    assert raw.headers["content-type"].startswith("application/json")
-    return chat_text(raw.parse())
-
-
-def sync_streaming_response(client: Any) -> str:
-    with client.chat.completions.with_streaming_response.create(**CHAT) as response:
-        return chat_text(response.parse())
-
-
-def sync_post(client: Any) -> str:
-    body = client.post("/chat/completions", body=CHAT, cast_to=object)
-    return str(body["choices"][0]["message"]["content"])
-
-
-def sync_responses(client: Any) -> str:
-    return str(client.responses.create(**RESPONSES).output_text)
-
-
-def sync_responses_stream(client: Any) -> str:
-    text = ""
-    with client.responses.create(**RESPONSES, stream=True) as events:
-        for event in events:
-            if event.type == "response.output_text.delta":
-                text += event.delta
-    return text
-
-
-def sync_responses_helper(client: Any) -> str:
-    with client.responses.stream(**RESPONSES) as events:
-        return str(events.get_final_response().output_text)
-
-
-async def async_create(client: Any) -> str:
-    return chat_text(await client.chat.completions.create(**CHAT))
-
-
-async def async_stream(client: Any) -> str:
-    async with await client.chat.completions.create(**CHAT, stream=True) as chunks:
-        return "".join([c.choices[0].delta.content or "" async for c in chunks if c.choices])
-
-
-async def async_stream_helper(client: Any) -> str:
-    async with client.chat.completions.stream(**CHAT) as events:
-        return chat_text(await events.get_final_completion())
-
-
-async def async_raw(client: Any) -> str:
-    return chat_text((await client.chat.completions.with_raw_response.create(**CHAT)).parse())
-
-
-async def async_streaming_response(client: Any) -> str:
-    async with client.chat.completions.with_streaming_response.create(**CHAT) as response:
-        return chat_text(await response.parse())
-
-
-async def async_post(client: Any) -> str:
-    body = await client.post("/chat/completions", body=CHAT, cast_to=object)
-    return str(body["choices"][0]["message"]["content"])
-
-
-async def async_responses(client: Any) -> str:
-    return str((await client.responses.create(**RESPONSES)).output_text)
-
-
-async def async_responses_stream(client: Any) -> str:
-    text = ""
-    async with await client.responses.create(**RESPONSES, stream=True) as events:
-        async for event in events:
-            if event.type == "response.output_text.delta":
-                text += event.delta
-    return text
-
-
-async def async_responses_helper(client: Any) -> str:
-    async with client.responses.stream(**RESPONSES) as events:
-        return str((await events.get_final_response()).output_text)
-
-
-SYNC = [
-    sync_create, sync_stream, sync_stream_helper, sync_raw, sync_streaming_response, sync_post,
-    sync_responses, sync_responses_stream, sync_responses_helper,
-]  # fmt: skip
-ASYNC = [
-    async_create, async_stream, async_stream_helper, async_raw, async_streaming_response, async_post,
-    async_responses, async_responses_stream, async_responses_helper,
-]  # fmt: skip
-STYLES = [*SYNC, *ASYNC]
 
 
 @pytest.fixture
@@ -145,36 +41,10 @@ def server() -> Iterator[FakeOpenAI]:
         yield fake
 
 
-def ask(style: Callable[[Any], Any], server: FakeOpenAI, **options: Any) -> str:
-    """Call in one style with a fresh client; return the text."""
-    options = {"base_url": server.url, "api_key": "sk-test", "max_retries": 0, **options}
-    if style in SYNC or not asyncio.iscoroutinefunction(style):
-        with openai.OpenAI(**options) as client:
-            return str(style(client))
-
-    async def go() -> str:
-        async with openai.AsyncOpenAI(**options) as client:
-            return str(await style(client))
-
-    return asyncio.run(go())
-
-
-def rewrite_prompt(step: Any, history: Any) -> Any:
-    if step.kind != "model_call":
-        return (step,)
-    return (step.with_payload(pack(json.loads(json.dumps(step.value).replace("ORIGINAL", "ALTERED")))),)
-
-
-def rewrite_reply(step: Any, history: Any) -> Any:
-    if step.kind != "model_reply":
-        return (step,)
-    return (step.with_payload(pack({**step.value, "content": "REPLACED"})),)
-
-
 @pytest.mark.parametrize("style", STYLES, ids=lambda s: s.__name__)
 def test_every_style_is_recorded_and_undisturbed(style: Any, server: FakeOpenAI) -> None:
     with run() as r, agent("solo"):
-        assert ask(style, server) == "echo: ORIGINAL"
+        assert ask(style, server.url) == "echo: ORIGINAL"
     kinds = [(step.agent, step.kind) for step in r.trace]
     assert kinds == [("user", "message"), ("solo", "model_call"), ("solo", "model_reply")]
     call, reply = r.trace[1], r.trace[2]
@@ -193,7 +63,7 @@ def test_every_style_is_recorded_and_undisturbed(style: Any, server: FakeOpenAI)
 @pytest.mark.parametrize("style", STYLES, ids=lambda s: s.__name__)
 def test_an_altered_prompt_is_what_the_server_gets(style: Any, server: FakeOpenAI) -> None:
     with run(interceptors=[rewrite_prompt]) as r:
-        assert ask(style, server) == "echo: ALTERED"
+        assert ask(style, server.url) == "echo: ALTERED"
     assert "ORIGINAL" not in json.dumps(server.bodies)
     call = next(step for step in r.trace if step.kind == "model_call")
     assert r.trace.request(call.step) == server.bodies[0]
@@ -202,7 +72,7 @@ def test_an_altered_prompt_is_what_the_server_gets(style: Any, server: FakeOpenA
 @pytest.mark.parametrize("style", STYLES, ids=lambda s: s.__name__)
 def test_an_altered_reply_is_what_the_caller_gets(style: Any, server: FakeOpenAI) -> None:
     with run(interceptors=[rewrite_reply]) as r:
-        assert ask(style, server) == "REPLACED"
+        assert ask(style, server.url) == "REPLACED"
     assert r.trace[-1].value["content"] == "REPLACED"
 
 
@@ -210,7 +80,7 @@ def test_an_altered_reply_is_what_the_caller_gets(style: Any, server: FakeOpenAI
 def test_a_server_error_is_recorded_and_raised(style: Any, server: FakeOpenAI) -> None:
     server.handler = lambda path, body: {"status": 429, "error": {"message": "slow down"}}
     with run() as r, pytest.raises(openai.RateLimitError, match="slow down"):
-        ask(style, server)
+        ask(style, server.url)
     reply = r.trace[-1]
     assert reply.kind == "model_reply"
     assert not reply.body.ok
@@ -221,8 +91,8 @@ def test_a_server_error_is_recorded_and_raised(style: Any, server: FakeOpenAI) -
 @pytest.mark.parametrize("style", STYLES, ids=lambda s: s.__name__)
 def test_a_used_up_budget_stops_at_once_and_keeps_its_name(style: Any, server: FakeOpenAI) -> None:
     with pytest.raises(BudgetExceeded), run(budget=Budget(calls=1)) as r:  # noqa: PT012
-        ask(style, server)
-        ask(style, server, max_retries=2)
+        ask(style, server.url)
+        ask(style, server.url, max_retries=2)
     assert r.trace.end.status == "budget"
     assert len(server.requests) == 1
 
@@ -233,7 +103,7 @@ def test_a_withheld_call_is_refused_without_a_request(style: Any, server: FakeOp
         return () if step.kind == "model_call" else (step,)
 
     with run(interceptors=[withhold]), pytest.raises(openai.PermissionDeniedError, match="withheld"):
-        ask(style, server, max_retries=2)
+        ask(style, server.url, max_retries=2)
     assert server.requests == []
 
 
@@ -248,14 +118,14 @@ def test_an_injected_error_reaches_the_caller_as_one(style: Any, server: FakeOpe
         )
 
     with run(interceptors=[fail]), pytest.raises(openai.InternalServerError, match="injected outage"):
-        ask(style, server, max_retries=2)
+        ask(style, server.url, max_retries=2)
     assert len(server.requests) == 1
 
 
 def test_a_lost_connection_is_recorded_and_raised(server: FakeOpenAI) -> None:
     server.handler = lambda path, body: {"hang_up": True}
     with run() as r, pytest.raises(openai.APIConnectionError):
-        ask(sync_create, server)
+        ask(sync_create, server.url)
     assert r.trace[-1].value["error"]["type"] == "RemoteProtocolError"
     assert not r.trace[-1].body.ok
 
@@ -264,7 +134,7 @@ def test_retries_of_the_sdk_are_attempts_of_one_call(server: FakeOpenAI) -> None
     replies = iter([{"status": 500, "headers": {"retry-after-ms": "1"}}, {"content": "at last"}])
     server.handler = lambda path, body: next(replies)
     with run() as r:
-        assert ask(sync_create, server, max_retries=2) == "at last"
+        assert ask(sync_create, server.url, max_retries=2) == "at last"
     draws = [step.body.draw.attempt for step in r.trace if step.kind == "model_reply"]
     assert draws == [0, 1]
     assert [step.kind for step in r.trace].count("message") == 1
@@ -277,7 +147,7 @@ def test_retries_of_the_sdk_are_attempts_of_one_call(server: FakeOpenAI) -> None
 def test_compressed_and_chopped_replies(style: Any, watching: bool, server: FakeOpenAI) -> None:
     server.handler = lambda path, body: {"content": "a compressed word", "gzip": True, "chunk": 7}
     with run(interceptors=[lambda step, history: (step,)] if watching else []) as r:
-        assert ask(style, server) == "a compressed word"
+        assert ask(style, server.url) == "a compressed word"
     assert r.trace[-1].value["content"] == "a compressed word"
 
 
@@ -368,7 +238,7 @@ def test_a_context_overflow_is_an_ending_of_its_own(server: FakeOpenAI) -> None:
     }
     server.handler = lambda path, body: {"status": 400, "error": error}
     with pytest.raises(openai.BadRequestError), run() as r:
-        ask(sync_create, server)
+        ask(sync_create, server.url)
     assert r.trace.end.status == "overflow"
 
 
