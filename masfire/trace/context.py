@@ -8,14 +8,11 @@ message at that position of the request recorded at that step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from masfire.trace.payload import Payload, unpack
-
-if TYPE_CHECKING:
-    from masfire.trace.model import Step
 
 REF = "$ref"
 ITEM = "$item"
@@ -28,6 +25,14 @@ _items: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgs
 _encoder = msgspec.json.Encoder()
 LISTS = ("messages", "input", "tools")
 """The request fields whose items are shared between requests."""
+
+
+class Carrier(Protocol):
+    """What carries a payload: a step (its module imports this one)."""
+
+    @property
+    def payload(self) -> Payload:
+        """Return the payload."""
 
 
 class ContextTable:
@@ -73,7 +78,7 @@ def _is_own_notation(item: msgspec.Raw) -> bool:
     return isinstance(value, dict) and len(value) == 1 and (REF in value or ITEM in value)
 
 
-def expand(steps: Sequence[Step], index: int) -> Any:
+def expand(steps: Sequence[Carrier], index: int) -> Any:
     """Return the request body of the model call at `index` with every reference resolved."""
     request = steps[index].payload
     body = unpack(request)
@@ -86,7 +91,7 @@ def expand(steps: Sequence[Step], index: int) -> Any:
     return body
 
 
-def _resolve(steps: Sequence[Step], item: Any) -> Any:
+def _resolve(steps: Sequence[Carrier], item: Any) -> Any:
     if not (isinstance(item, dict) and len(item) == 1):
         return item
     if isinstance(item.get(ITEM), str):
