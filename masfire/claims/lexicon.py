@@ -42,27 +42,36 @@ STOPWORDS = frozenset(
 )
 """Function words and courtesies that state nothing."""
 
-CLASSES: tuple[tuple[str, ...], ...] = (
-    ("red", "blue", "green", "yellow", "black", "white", "brown", "grey", "orange", "purple"),
-    ("small", "medium", "large"),
+_DAYS = (
     ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
     ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
      "november", "december"),
     ("today", "tomorrow", "yesterday"),
+)  # fmt: skip
+_GOODS = (
+    ("chair", "table", "lamp", "desk", "shelf", "sofa", "mirror", "clock"),
+    ("chairs", "tables", "lamps", "desks", "shelves", "sofas", "mirrors", "clocks"),
+)
+_NUMERALS = (
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
+
+CLASSES: tuple[tuple[str, ...], ...] = (
+    *_DAYS, *_GOODS, _NUMERALS,
+    ("red", "blue", "green", "yellow", "black", "white", "brown", "grey", "orange", "purple"),
+    ("small", "medium", "large"),
     ("berlin", "paris", "london", "rome", "madrid", "vienna", "zurich", "oslo", "lisbon", "prague", "dublin",
      "geneva", "munich", "hamburg", "milan"),
     ("germany", "france", "italy", "spain", "austria", "switzerland", "norway", "portugal", "ireland"),
-    ("usd", "eur", "gbp", "chf", "jpy"),
-    ("kg", "g", "lb", "oz"), ("km", "m", "cm", "mm", "mile", "miles"),
+    ("usd", "eur", "gbp", "chf", "jpy"), ("kg", "g", "lb", "oz"), ("km", "m", "cm", "mm", "mile", "miles"),
     ("second", "minute", "hour", "day", "week", "month", "year"),
     ("seconds", "minutes", "hours", "days", "weeks", "months", "years"),
-    ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    ("chair", "table", "lamp", "desk", "shelf", "sofa", "mirror", "clock"),
-    ("chairs", "tables", "lamps", "desks", "shelves", "sofas", "mirrors", "clocks"),
     ("low", "normal", "high", "urgent"), ("north", "south", "east", "west"),
     ("alice", "bob", "carol", "david", "emma", "frank", "grace", "henry"),
     ("add", "subtract", "multiply", "divide"), ("sum", "difference", "product", "quotient"),
 )  # fmt: skip
 """Words that can plausibly be mistaken for one another."""
 
-NUMERALS = frozenset(CLASSES[12])
+NUMERALS = frozenset(_NUMERALS)
+TIMES = frozenset(word for members in _DAYS for word in members)
+GOODS = frozenset(word for members in _GOODS for word in members)

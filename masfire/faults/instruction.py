@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from masfire.claims import Claim, claims_of, claims_of_text, difference, sentences
 from masfire.claims.leaves import Path, spoken
-from masfire.claims.lexicon import CLASSES, NEGATIONS, STOPWORDS
+from masfire.claims.lexicon import GOODS, NEGATIONS, STOPWORDS, TIMES
 from masfire.faults.base import FAULTS, Fault, FaultSpec, Inapplicable, Mutator, Scene, Strike, Unproved
 from masfire.faults.edits import carries, replaced
 from masfire.faults.plausible import like
@@ -26,8 +26,6 @@ _VERBS = frozenset(
     delete update insert need want""".split()  # noqa: SIM905 - a word list reads as text
 )
 _PLACES = ("in", "at", "to", "from", "near", "via")
-_TIMES = frozenset((*CLASSES[2], *CLASSES[3], *CLASSES[4]))
-_GOODS = frozenset(word for members in CLASSES[17:19] for word in members)
 GENERIC = ("some", "something", "someone", "somewhere", "sometime", "handle", "things", "thing", "amount")
 """The words that stand where something specific stood."""
 
@@ -251,7 +249,7 @@ def _prose(task: Any) -> list[tuple[Path, str]]:
 
 
 def _is_specific(claim: Claim) -> bool:
-    return claim.kind in ("number", "entity") or claim.value in _VERBS or claim.value in _GOODS
+    return claim.kind in ("number", "entity") or claim.value in _VERBS or claim.value in GOODS
 
 
 def _vague(text: str, claims: list[Claim]) -> str:
@@ -270,9 +268,9 @@ def _generic(claim: Claim, text: str) -> str:
         return "some"
     if claim.value in _VERBS:
         return "handle"
-    if claim.value in _TIMES:
+    if claim.value in TIMES:
         return "sometime"
-    if claim.kind == "term" or claim.value in _GOODS:
+    if claim.kind == "term" or claim.value in GOODS:
         return "things" if claim.value.endswith("s") else "thing"
     before = text[: claim.start].split()[-1:]
     if before and before[0].casefold() in _PLACES:

@@ -102,7 +102,8 @@ def blindly_trusts(team: Team) -> bool:
 
 def is_vague(team: Team) -> bool:
     text = said_to(team, "planner")
-    return all(word not in text for word in ("3", "Anna", "Zurich", "Friday", "Reserve")) and "brass lamps" in text
+    specific = ("3", "Anna", "Zurich", "Friday", "Reserve", "lamps")
+    return "brass" in text and not any(word in text for word in specific)
 
 
 def came_back(team: Team) -> bool:
