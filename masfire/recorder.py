@@ -192,7 +192,11 @@ class Recorder:
         if level == len(self._interceptors):
             recorded.append(self._commit(self._renumber(step)))
             return
-        replacement = self._interceptors[level](self._renumber(step), self.steps)
+        token = _ASIDE.set(True)
+        try:
+            replacement = self._interceptors[level](self._renumber(step), self.steps)
+        finally:
+            _ASIDE.reset(token)
         if inspect.isawaitable(replacement):
             raise TypeError("An interceptor that waits needs asubmit; this step came through submit.")
         for item in replacement:
@@ -207,10 +211,14 @@ class Recorder:
                 recorded.append(self._commit(self._renumber(step)))
             return
         for _ in range(3):
-            with self._lock:
-                known = len(self.steps)
-                answer = self._interceptors[level](self._renumber(step), self.steps)
-            replacement = await answer if inspect.isawaitable(answer) else answer
+            token = _ASIDE.set(True)
+            try:
+                with self._lock:
+                    known = len(self.steps)
+                    answer = self._interceptors[level](self._renumber(step), self.steps)
+                replacement = await answer if inspect.isawaitable(answer) else answer
+            finally:
+                _ASIDE.reset(token)
             if answer is replacement or len(self.steps) == known:
                 break
         for item in replacement:
@@ -321,6 +329,9 @@ run in parallel are told apart by it.
 """
 
 _RUN: ContextVar[Recorder | None] = ContextVar("masfire_run", default=None)
+_ASIDE: ContextVar[bool] = ContextVar("masfire_aside", default=False)
+"""Set while an interceptor thinks: a model it asks is no agent's call."""
+
 _active: list[Recorder] = []
 _active_lock = threading.Lock()
 
@@ -329,9 +340,10 @@ def current() -> Recorder | None:
     """Return the run that steps of this context belong to, or None.
 
     A context's own run wins; otherwise the only active run of the process (threads started before
-    the run, event loops with older contexts); with several active runs and no context, None.
+    the run, event loops with older contexts); with several active runs and no context, None. Inside
+    an interceptor there is no run.
     """
-    if not _active:
+    if not _active or _ASIDE.get():
         return None
     run = _RUN.get()
     if run is not None and not run.finished:
