@@ -201,6 +201,9 @@ class Dialogue:
             delivery.changed = True
 
     def _tool_return(self, found: ToolReturn, actor: Actor, delivery: Delivery) -> Steps[None]:
+        asked = self.tool_call_steps.get(found.id)
+        if asked is not None:
+            delivery.parents.add(asked)  # the model's own request stands in its history
         if found.id in self._tool_ids:
             return
         key = (f"{actor.agent}\0{actor.path}", found.id, found.arguments, found.slot.text)

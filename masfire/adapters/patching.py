@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -39,18 +38,19 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname not in self.watched:
             return None
-        sys.meta_path.remove(self)
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            sys.meta_path.insert(0, self)
-        if spec is None or spec.loader is None:
-            return None
-        spec.loader = _Loader(spec.loader, self.watched[fullname])
-        return spec
+        for finder in list(sys.meta_path):
+            find = getattr(finder, "find_spec", None)
+            spec = None if finder is self or find is None else find(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader, self.watched[fullname])
+                return spec  # type: ignore[no-any-return]
+        return None
 
 
 class _Loader(importlib.abc.Loader):
+    """Runs the module with its own loader, then calls what waited for it."""
+
     def __init__(self, inner: importlib.abc.Loader, then: list[Callable[[ModuleType], None]]) -> None:
         self.inner, self.then = inner, then
 
@@ -58,6 +58,10 @@ class _Loader(importlib.abc.Loader):
         return self.inner.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        # The module keeps its real loader: resources, source lines and reloading depend on it.
+        module.__loader__ = self.inner
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.inner
         self.inner.exec_module(module)
         for call in self.then:
             call(module)

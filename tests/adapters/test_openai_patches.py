@@ -17,6 +17,7 @@ import pytest
 
 from masfire.recorder import agent
 from masfire.session import run
+from masfire.trace.payload import pack
 from tests.support.fake_openai import FakeOpenAI, texts_of
 
 PLACES = [
@@ -54,6 +55,7 @@ def test_nothing_heavy_is_imported_and_late_imports_are_caught() -> None:
     code = """
 import sys
 from masfire.session import run
+from masfire.trace.payload import pack
 with run() as r:
     heavy = {"httpx", "httpx2", "openai", "langgraph", "langchain_core", "numpy", "pydantic"}
     assert not heavy & set(sys.modules), heavy & set(sys.modules)
@@ -198,3 +200,38 @@ def test_a_doors_error_is_an_error() -> None:
         client.chat.completions.create(model="m", messages=MESSAGES)
     assert r.trace.end is not None
     assert r.trace.end.status == "overflow"
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_model_that_an_interceptor_asks_is_no_agents_call(waiting: bool) -> None:
+    def handler(path: str, body: dict[str, Any]) -> str:
+        return f"about {texts_of(body)[-1]}"
+
+    with FakeOpenAI(handler) as server:
+        sync_client = openai.OpenAI(base_url=server.url, api_key="k")
+
+        def mutate(step: Any, history: Any) -> Any:
+            if step.kind != "message":
+                return (step,)
+            question: Any = [{"role": "user", "content": "rewrite the task"}]
+            answer = sync_client.chat.completions.create(model="m", messages=question)
+            return (step.with_payload(pack(answer.choices[0].message.content)),)
+
+        async def amutate(step: Any) -> Any:
+            question: Any = [{"role": "user", "content": "rewrite the task"}]
+            async with openai.AsyncOpenAI(base_url=server.url, api_key="k") as client:
+                answer = await client.chat.completions.create(model="m", messages=question)
+            return (step.with_payload(pack(answer.choices[0].message.content)),)
+
+        async def go() -> str | None:
+            async with openai.AsyncOpenAI(base_url=server.url, api_key="k") as client:
+                reply = await client.chat.completions.create(model="m", messages=MESSAGES)
+            return reply.choices[0].message.content
+
+        def gate(step: Any, history: Any) -> Any:
+            return amutate(step) if step.kind == "message" else (step,)
+
+        with sync_client, run(interceptors=[gate if waiting else mutate]) as r:
+            assert asyncio.run(go()) == "about about rewrite the task"
+    assert [s.kind for s in r.trace] == ["message", "model_call", "model_reply"]
+    assert len(server.requests) == 2
