@@ -91,12 +91,23 @@ def _untouched(note: TaskNote, offer: Offer, step: Step) -> None:
         for message in part.messages or ():
             origin[message.id] = (index, message)
             board.known[message.id] = message
+            if getattr(message, "tool_calls", None):
+                _claim_unasked(note, message)
     run = view.run
     if not (run.watched or run.calls or note.agent == USER):
         return
     messages = {name: part.messages for name, part in offer.parts.items() if part.messages}
     values = {name: part.values[-1] for name, part in offer.parts.items() if part.messages is None}
     _announce(note, step, messages, values, offer, offer.send)
+
+
+def _claim_unasked(note: TaskNote, message: Any) -> None:
+    """Keep tool calls that no model asked for (handing back to a supervisor) from being taken for calls."""
+    run = note.view.run
+    asked = b" ".join(bytes(run.steps[index].payload) for index in note.produced[-PARENTS:])
+    for call in message.tool_calls:
+        if call.get("id") and call["id"].encode() not in asked:
+            run.notes.setdefault("tool_ids", set()).add(call["id"])
 
 
 def _announce(
