@@ -24,9 +24,8 @@ def main(path: str) -> int:
         known = name.startswith("masfire/") or (top.endswith(".dist-info") and name.endswith(METADATA))
         if not known or "__pycache__" in name:
             complaints.append(f"out of place: {name}")
-    for line in ("masfire = masfire.cli:main", "masfire = masfire.pytest_plugin"):
-        if line not in points:
-            complaints.append(f"missing entry point: {line}")
+    lines = ("masfire = masfire.cli:main", "masfire = masfire.pytest_plugin")
+    complaints += [f"missing entry point: {line}" for line in lines if line not in points]
     print(f"{path}: {len(names)} files", *complaints, sep="\n")
     return len(complaints)
 
