@@ -86,7 +86,7 @@ class Results:
         """Store one finished run; raise sqlite3.IntegrityError when its id is there already."""
         row = msgspec.structs.asdict(result)
         row["sources"] = json.dumps(row["sources"], sort_keys=True)
-        row = {name: _storable(value) for name, value in row.items()}
+        row = {name: storable(value) for name, value in row.items()}
         marks = ", ".join(f":{name}" for name in _COLUMNS)
         self._db.execute(f"INSERT INTO runs ({', '.join(_COLUMNS)}) VALUES ({marks})", row)  # noqa: S608 - our own column names
 
@@ -162,8 +162,8 @@ def _column(name: str) -> str:
     return f"{name} {_TYPES.get(name, 'TEXT')}{'' if name in _NULLABLE else ' NOT NULL'}"
 
 
-def _storable(value: Any) -> Any:
-    """Return text without lone surrogates, which SQLite cannot hold; anything else as it is."""
+def storable(value: Any) -> Any:
+    """Return text without lone surrogates, which UTF-8 cannot hold; anything else as it is."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 

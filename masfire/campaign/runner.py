@@ -22,17 +22,17 @@ from masfire.campaign.orders import Order, Setting
 from masfire.campaign.plan import Plan
 from masfire.campaign.planfile import dump_plan
 from masfire.campaign.points import points
-from masfire.campaign.results import Results, RunResult
+from masfire.campaign.results import Results
+from masfire.campaign.salvage import salvage
 from masfire.campaign.serving import Served, served
 from masfire.campaign.summary import Summary, summarize, trials, write_summary
 from masfire.campaign.tasks import load_tasks, tasks_digest
-from masfire.errors import TraceError, UsageError
+from masfire.errors import UsageError
 from masfire.faults.base import FaultSpec
 from masfire.faults.injector import Knowledge
 from masfire.metrics.rates import WITNESSED, solved_tasks
-from masfire.trace.io import TraceWriter, read_trace
-from masfire.trace.model import End, Header, Trace
-from masfire.trace.payload import pack
+from masfire.trace.io import read_trace
+from masfire.trace.model import Trace
 
 PLAN_FILE, RESULTS_FILE, SUMMARY_FILE = "plan.yaml", "results.sqlite", "summary.json"
 REPORT_FILE, TRACES, LOG_FILE, CACHE_FILE = "report.html", "traces", "workers.log", "replies.sqlite"
@@ -123,7 +123,7 @@ class Campaign:
             return
         with contextlib.closing(pool.run(orders)) as finished:
             for count, (order, came) in enumerate(finished, 1):
-                result = self._lost(order, came) if isinstance(came, Lost) else came
+                result = salvage(order, came) if isinstance(came, Lost) else came
                 os.replace(order.path, self._trace(order.id))
                 results.add(result)
                 done.add(order.id)
@@ -179,42 +179,6 @@ class Campaign:
             times=job.times,
             control=str(self.out.absolute() / TRACES / seen) if seen else "",
             launch=cells.launch(job),
-        )
-
-    def _lost(self, order: Order, lost: Lost) -> RunResult:
-        """Return the result of a run whose worker was killed; end its trace, or write an empty one."""
-        try:
-            with TraceWriter.reopen(order.path) as writer:
-                writer.close(End(lost.status, lost.error, steps=writer.steps, seconds=lost.seconds))
-        except (TraceError, FileNotFoundError, OSError):
-            header = Header(
-                order.id, created=time.time(), seed=order.seed, task=pack(order.task), launch=order.launch
-            )
-            TraceWriter(order.path, header).close(End(lost.status, lost.error, seconds=lost.seconds))
-        trace = read_trace(order.path)
-        mark = next((m for m in reversed(trace.injections)), None)
-        body: Any = mark.body if mark else None
-        return RunResult(
-            id=order.id,
-            system=order.label,
-            model="",
-            fault=order.fault,
-            times=order.times,
-            address=order.address,
-            task=order.task["id"],
-            seed=order.seed,
-            status=lost.status,
-            success=False,
-            state=body.state if body else ("not_exposed" if order.address else ""),
-            reason=body.reason if body else ("the run was killed before it struck" if order.address else ""),
-            agent=mark.agent if mark else "",
-            step=mark.step if mark else -1,
-            witnessed_at=mark.step if mark and body.state == WITNESSED else -1,
-            error=lost.error,
-            steps=len(trace),
-            calls=sum(step.kind == "model_call" for step in trace),
-            seconds=lost.seconds,
-            trace=f"{order.id}.jsonl",
         )
 
     def _short(self, results: Results) -> set[tuple[str, str, str]]:

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from masfire.campaign.plan import Plan, Tasks
-from masfire.errors import MasfireError, UsageError
-from masfire.trace.payload import pack
+from masfire.errors import UsageError
 
 MAX_TASK_BYTES = 8 << 20
 
@@ -101,7 +102,13 @@ def _task(item: Any, where: str) -> dict[str, Any]:
     if not isinstance(item, dict) or not isinstance(item.get("id"), str) or not item["id"]:
         raise UsageError("A task is an object with a text 'id'.", where=where)
     try:
-        pack(item)
-    except MasfireError as error:
-        raise UsageError(f"Task {item['id']!r}: {error.message}", where=where) from None
+        same = msgspec.json.decode(msgspec.json.encode(item)) == item
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        same = False
+    if not same:
+        raise UsageError(
+            f"Task {item['id']!r} is no plain JSON.",
+            hint="Use text, finite numbers, booleans, null, lists and objects with text keys.",
+            where=where,
+        )
     return item

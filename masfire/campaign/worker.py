@@ -17,7 +17,7 @@ from masfire import __version__, session
 from masfire.analysis import analyze
 from masfire.campaign.orders import Answer, Broken, Done, Order, Ready, Setting, Told
 from masfire.campaign.plan import Plan, System
-from masfire.campaign.results import RunResult
+from masfire.campaign.results import RunResult, storable
 from masfire.campaign.tasks import resolve
 from masfire.errors import (
     BudgetExceeded,
@@ -150,7 +150,7 @@ class Bench:
         check = recorded.recorder.notes.get("campaign.check")
         success = False if failure is not None else None if score is None else score >= system.passes
         outcome = next(iter(recorded.injections), None)
-        return RunResult(
+        result = RunResult(
             id=order.id,
             system=order.label,
             model="stub" if order.stub else self.setting.model_name,
@@ -176,6 +176,7 @@ class Bench:
             sources=report.calls.sources,
             trace=f"{order.id}.jsonl",
         )
+        return RunResult(**{name: storable(value) for name, value in msgspec.structs.asdict(result).items()})
 
 
 def _awaited(value: Any) -> Any:
@@ -197,7 +198,7 @@ def _status(recorded: session.Run, raised: BaseException) -> str:
 
 
 def _words(raised: BaseException) -> str:
-    return f"{type(raised).__name__}: {raised}"[:LONGEST_ERROR]
+    return str(storable(f"{type(raised).__name__}: {raised}"))[:LONGEST_ERROR]
 
 
 def serve() -> None:

@@ -124,7 +124,11 @@ class LocalPool:
                 raise WorkerFailed("The campaign is over.")
             worker = _Worker(self._setting, self._log, self._environment)
             self._live.add(worker)
-        worker.prepare()
+        try:
+            worker.prepare()
+        except MasfireError:
+            self._end(worker)
+            raise
         return worker
 
     def _end(self, worker: _Worker) -> None:
