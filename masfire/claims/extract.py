@@ -10,7 +10,10 @@ from msgspec import Struct
 from masfire.claims.leaves import INSIDE, Path, spoken
 from masfire.claims.lexicon import HEDGES, NEGATIONS, NUMERALS, OPPOSITE, STOPWORDS
 
-_NUMBER = re.compile(r"(?<![\w.,])[$€£]?\d+(?:[.,]\d+)*(?!\w)%?|(?<![\w.,])\d+(?=(?:kg|km|cm|mm|g|m|h|s)\b)")
+_NUMBER = re.compile(
+    r"(?<![\w.,-])(?:-?[$€£]?\d+(?:[.,:/-]\d+)*(?!\w)%?|-?\d+(?:\.\d+)?(?=(?:kg|km|cm|mm|g|m|h|s)\b))"
+)
+"""Dates, times, ranges and prices are one number each; a measure may follow without a space."""
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 _ENTITY = re.compile(r"(?:[A-Z][\w-]*\d[\w-]*|\b[A-Z][\w'\u2019-]*)")
 _CODE = re.compile(r"\b[A-Za-z]*\d+[A-Za-z][\w-]*\b|\b[A-Za-z]+-?\d[\w-]*\b")
@@ -86,11 +89,11 @@ def claims_of_text(text: str, path: Path = ()) -> list[Claim]:
 
     for match in _HEDGE.finditer(text):
         take("hedge", match[0].casefold(), *match.span())
-    for match in _CODE.finditer(text):
-        take("entity", match[0].casefold(), *match.span())
     for match in _NUMBER.finditer(text):
         if not _marks_item(text, *match.span()):
             take("number", _number(match[0]), *match.span(), unit=_unit(text, match.end()))
+    for match in _CODE.finditer(text):
+        take("entity", match[0].casefold(), *match.span())
     for match in _QUOTED.finditer(text):
         group = match.lastindex or 1
         take("entity", match[group].casefold(), *match.span(group))
@@ -103,7 +106,7 @@ def claims_of_text(text: str, path: Path = ()) -> list[Claim]:
             take("polarity", "not", *match.span())
         elif word in NUMERALS:
             take("number", word, *match.span(), unit=_unit(text, match.end()))
-        elif word in OPPOSITE and word not in STOPWORDS:
+        elif word in OPPOSITE and (word not in STOPWORDS or word == "yes"):
             take("verdict", word, *match.span())
         elif len(word) > 2 and word not in STOPWORDS:
             take("term", word, *match.span())

@@ -123,8 +123,21 @@ def _wrong(claim: Claim, part: Any, words: list[str], scene: Scene) -> Any:
     if claim.kind == "number" and claim.text[-1:].isdigit() | claim.text[:1].isdigit():
         return wrong_number(claim.text, rng)
     if claim.kind == "polarity":
-        return "indeed" if claim.value == "not" and claim.text.casefold() == "not" else "every"
+        return _affirmed(claim, get(part, claim.path))
     return wrong_word(claim.text, rng, words=words)
+
+
+def _affirmed(claim: Claim, text: str) -> str:
+    """Return what stands for a negation when the opposite is meant."""
+    word = claim.text.casefold()
+    if word == "no":
+        return like("yes" if text[claim.end :][:1] in ("", ",", ".", "!", ";") else "every", claim.text)
+    if word.endswith(("n't", "n\u2019t")):
+        return {"can't": "can", "won't": "will", "shan't": "shall"}.get(word, claim.text[:-3])
+    opposites = {"not": "indeed", "never": "always", "none": "all", "nothing": "everything", "cannot": "can"}
+    return like(
+        opposites.get(word, {"without": "with", "neither": "both", "nor": "and"}.get(word, "")), claim.text
+    )
 
 
 def _literal(claim: Claim, part: Any) -> Any:
