@@ -358,3 +358,63 @@ def test_the_adapter_imports_no_framework() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_handover_from_inside_a_subgraph_goes_to_the_node_it_names() -> None:
+    def hand_over(state: State) -> Command[str]:
+        return Command(graph=Command.PARENT, goto="other", update={"messages": [AIMessage("over to you")]})
+
+    team = StateGraph(State)
+    team.add_node("inner", hand_over)
+    team.add_edge(START, "inner")
+    graph = StateGraph(State)
+    graph.add_node("team", team.compile(), destinations=("other", "third"))
+    graph.add_node("other", node("other"))
+    graph.add_node("third", node("third"))
+    graph.add_edge(START, "team")
+    app = graph.compile()
+    with recording() as run:
+        assert said(app.invoke(task())) == ["hi", "over to you", "other-says"]
+    assert messages(run) == [("user", ("team",)), ("team", ("other",)), ("other", ("user",))]
+    with recording(on("team", lambda s, m: (to(s, "third"),))):
+        assert said(app.invoke(task())) == ["hi", "over to you", "third-says"]
+
+
+def test_a_broadcast_does_not_break_channels_that_hold_one_value() -> None:
+    class Shared(TypedDict, total=False):
+        fact: str
+
+    graph = StateGraph(Shared)
+    for name in "ABC":
+        graph.add_node(name, lambda s, n=name: {"fact": f"{s['fact']}{n}"})
+    for before, after in ((START, "A"), ("A", "B"), ("B", "C")):
+        graph.add_edge(before, after)
+    everybody = on("A", lambda s, m: (to(s, "B", "C"),))
+    with recording(everybody) as run:
+        result = graph.compile().invoke({"fact": "-"})
+    assert ("A", ("B", "C")) in messages(run)
+    assert [agent for agent, _ in messages(run)].count("C") == 2
+    assert result["fact"] == "-ACC"
+
+
+def test_an_interceptor_that_waits_is_waited_for_in_async_graphs() -> None:
+    async def slow(step: Any, history: Any) -> Any:
+        await asyncio.sleep(0.001)
+        return (with_text(step, "changed"),) if step.agent == "A" else (step,)
+
+    with recording(slow):
+        result = asyncio.run(fan(True).compile().ainvoke(task()))
+    assert "changed" in said(result)
+
+
+def test_whoever_lost_a_message_does_not_see_it_later() -> None:
+    with recording(on("A", lambda s, m: (to(s, "B"),))):
+        result = linear(False).compile().invoke(task())
+    assert result["log"] == ["A<hi", "B<hi,A-says", "C<hi,A-says,B-says"]
+    with recording(on("B", lambda s, m: (to(s, "D"),))):  # the join still fires, C's view lacks nothing
+        joined = fan(False).compile().invoke(task())
+    assert sorted(joined["log"])[-1] == "D<hi,A-says,B-says,C-says"
+    with recording(on("B", lambda s, m: (to(s, "user"),))):
+        lost = fan(False).compile().invoke(task())
+    assert sorted(lost["log"])[-1] == "D<hi,A-says,C-says"
+    assert "B-says" in said(lost)
