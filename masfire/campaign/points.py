@@ -34,8 +34,8 @@ def _strikes(spec: FaultSpec, steps: Sequence[Step], knowledge: Knowledge) -> bo
     injector = Injector([spec], knowledge=knowledge)
     history: list[Step] = []
     for step in steps:
-        if tuple(injector(step, history)) != (step,):
-            return True
+        if tuple(injector(step, history)) != (step,) and spec.aims_at(step.agent):
+            return True  # a dual fault also changes what others say: only the agent aimed at counts
         history.append(step)
     return False
 
