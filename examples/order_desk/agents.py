@@ -84,18 +84,19 @@ def speak(role: Role, seen: Sequence[Turn], *, name: str = "", examples: Sequenc
 
 
 def ordered(plan: str) -> list[str]:
-    """Return the tools of a plan so that each step comes after those it needs; raise DeskError if none can."""
+    """Return the tools of a plan, each after those it needs; raise DeskError when that cannot be."""
     try:
-        steps = {step["id"]: step for step in json.loads(plan)["steps"]}
+        waiting = {step["step"]: set(step["needs"]) for step in json.loads(plan)["steps"]}
     except (ValueError, KeyError, TypeError) as error:
         raise DeskError(f"the plan cannot be read: {error}") from error
-    done: dict[int, str] = {}
-    while len(done) < len(steps):
-        ready = [i for i, step in steps.items() if i not in done and done.keys() >= set(step["needs"])]
-        if not ready:
+    done: list[str] = []
+    while waiting:
+        ready = next((step for step, needs in waiting.items() if needs <= set(done)), None)
+        if ready is None:
             raise DeskError("the plan cannot be carried out: its steps wait for something that never comes")
-        done[ready[0]] = steps[ready[0]]["tool"]
-    return list(done.values())
+        done.append(ready)
+        del waiting[ready]
+    return done
 
 
 def use(catalogue: Mapping[str, BaseTool], call: str) -> str:
@@ -115,3 +116,33 @@ def heard(name: str, text: str) -> HumanMessage:
 def outcome(state: State) -> dict[str, Any]:
     """Return what the customer gets: the writer's letter and the bookings."""
     return {"confirmation": last(state, "writer"), "booked": state.get("booked", [])}
+
+
+def since(state: State, mark: str, *names: str) -> list[Turn]:
+    """Return what the named speakers said after `mark` spoke last (after the start, if it never did)."""
+    turns = reading(state)
+    start = max((at for at, turn in enumerate(turns) if turn[0] == mark), default=-1)
+    return [turn for turn in turns[start + 1 :] if turn[0] in names]
+
+
+def failed(turn: Turn) -> bool:
+    """Return whether a line reports an error."""
+    return turn[1].startswith("error")
+
+
+def disagreement(order: str, letter: str, booked: Sequence[Sequence[Any]]) -> str:
+    """Return what in the letter or the bookings does not fit the order; "" when all does."""
+    try:
+        wanted = json.loads(order)
+        quantity, item, city = wanted["quantity"], wanted["item"], wanted["city"]
+        due = [[item, quantity, city]] if wanted["kind"] == "order" else []
+    except (ValueError, KeyError, TypeError):
+        return "the order cannot be read"
+    if not letter:
+        return "there is no letter"
+    missing = [str(part) for part in (quantity, item, city) if str(part) not in letter]
+    if missing:
+        return f"the letter does not say {', '.join(missing)}"
+    if not letter.startswith("We reserved" if wanted["kind"] == "order" else "We quoted"):
+        return f"the letter is not about {wanted['kind']}"
+    return "" if list(map(list, booked)) == due else "the booking differs"

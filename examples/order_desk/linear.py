@@ -8,7 +8,18 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 
 from examples.order_desk import prompts
-from examples.order_desk.agents import DeskError, State, heard, last, mail, ordered, outcome, reading, speak, use
+from examples.order_desk.agents import (
+    DeskError,
+    State,
+    heard,
+    last,
+    mail,
+    ordered,
+    outcome,
+    reading,
+    speak,
+    use,
+)
 from examples.order_desk.desk import Ledger, tools
 
 

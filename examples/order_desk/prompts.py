@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from examples.order_desk.desk import CITIES, ITEMS, KINDS, reference
 
-TOOLS = ["check_stock", "reserve_stock", "quote_price"]
+TOOLS = ["check_stock", "place_order", "quote_price"]
 
 Turn = tuple[str, str]
 """One line of the shared conversation: who said it, and what."""
@@ -33,22 +33,26 @@ def _object(**properties: Any) -> dict[str, Any]:
     }
 
 
-_FIELDS: dict[str, Any] = {"item": {"enum": list(ITEMS)}, "quantity": {"type": "integer"}, "city": {"enum": CITIES}}
+_FIELDS: dict[str, Any] = {
+    "quantity": {"type": "integer"},
+    "item": {"enum": list(ITEMS)},
+    "city": {"enum": CITIES},
+}
 ORDER = _object(kind={"enum": list(KINDS)}, **_FIELDS)
 CALL = _object(tool={"enum": TOOLS}, args=_object(**_FIELDS))
-STEP = _object(
-    id={"type": "integer"},
-    tool={"enum": TOOLS},
-    needs={"type": "array", "items": {"type": "integer"}, "maxItems": 2},
+STEP = _object(step={"enum": TOOLS}, needs={"type": "array", "items": {"enum": TOOLS}, "maxItems": 2})
+PLAN = _object(
+    goal={"enum": list(KINDS)}, steps={"type": "array", "items": STEP, "minItems": 2, "maxItems": 3}
 )
-PLAN = _object(steps={"type": "array", "items": STEP, "minItems": 1, "maxItems": 3})
 
 _MAILS = [
-    ("order", 3, "blue mug", "Oslo", "Subject: Order\nHi, please send 3 blue mugs to Oslo by Friday."),
-    ("quote", 12, "desk lamp", "Turin", "Subject: Quote\nWhat would 12 desk lamps delivered to Turin cost? Thanks!"),
-    ("quote", 7, "red notebook", "Lyon", "Subject: Quote\nCould you price 7 red notebooks for our Lyon office?"),
-    ("order", 25, "black pen", "Ghent", "Subject: Order\nGood morning, we need 25 black pens in Ghent next week."),
-]  # fmt: skip
+    ("order", 3, "blue mugs", "Rome", "Hi, please send 3 blue mugs to Rome by Friday."),
+    ("quote", 12, "desk lamps", "Milan", "What would 12 desk lamps delivered to Milan cost? Thanks!"),
+    ("quote", 7, "red notebooks", "Paris", "Could you price 7 red notebooks for our Paris office?"),
+    ("order", 25, "black pens", "London", "Good morning, we need 25 black pens in London next week."),
+]
+_MAILS = [(k, q, i, c, f"Subject: {k.capitalize()}\n{mail}") for k, q, i, c, mail in _MAILS]
+
 
 def compact(value: Any) -> str:
     """Return JSON without spaces: fewer tokens to write."""
@@ -57,18 +61,21 @@ def compact(value: Any) -> str:
 
 def order(kind: str, quantity: int, item: str, city: str) -> str:
     """Return an order as the reader writes it."""
-    return compact({"kind": kind, "item": item, "quantity": quantity, "city": city})
+    return compact({"kind": kind, "quantity": quantity, "item": item, "city": city})
 
 
 def plan(kind: str) -> str:
-    """Return the plan for one kind of request: check first, then book."""
-    first = {"id": 1, "tool": "check_stock", "needs": []}
-    return compact({"steps": [first, {"id": 2, "tool": KINDS[kind], "needs": [1]}]})
+    """Return the plan for one kind of request: its goal first, then what that needs."""
+    steps = [
+        {"step": KINDS[kind], "needs": ["check_stock"]},
+        {"step": "check_stock", "needs": []},
+    ]
+    return compact({"goal": kind, "steps": steps})
 
 
 def call(tool: str, quantity: int, item: str, city: str) -> str:
     """Return a tool call as the clerk writes it."""
-    return compact({"tool": tool, "args": {"item": item, "quantity": quantity, "city": city}})
+    return compact({"tool": tool, "args": {"quantity": quantity, "item": item, "city": city}})
 
 
 def stocked(quantity: int, item: str, city: str) -> str:
@@ -79,19 +86,19 @@ def stocked(quantity: int, item: str, city: str) -> str:
 def result(kind: str, quantity: int, item: str, city: str) -> str:
     """Return what the last tool of such a request says."""
     if kind == "order":
-        return f"reserved: {quantity} {item} to {city}, reference R-{reference(item, quantity, city)}"
+        return f"reserved: {quantity} {item} to {city}, reference R-{reference(quantity, item, city)}"
     return f"quoted: {quantity} {item} to {city}, price {quantity * ITEMS[item]} euro"
 
 
 def letter(kind: str, quantity: int, item: str, city: str) -> str:
     """Return the sentence the customer gets."""
     if kind == "order":
-        return f"We reserved {quantity} {item} to {city}, reference R-{reference(item, quantity, city)}."
-    return f"We quote {quantity} {item} to {city}, price {quantity * ITEMS[item]} euro."
+        return f"We reserved {quantity} {item} to {city}, reference R-{reference(quantity, item, city)}."
+    return f"We quoted {quantity} {item} to {city}, price {quantity * ITEMS[item]} euro."
 
 
 def _clerk_examples() -> list[Example]:
-    steps = ("check_stock", "quote_price", "check_stock", "reserve_stock")
+    steps = ("check_stock", "quote_price", "check_stock", "place_order")
     return [
         ([("reader", order(k, q, i, c)), ("planner", plan(k)), ("step", step)], call(step, q, i, c))
         for step, (k, q, i, c, _) in zip(steps, _MAILS, strict=True)
@@ -100,19 +107,19 @@ def _clerk_examples() -> list[Example]:
 
 READER = Role(
     "reader",
-    "You are the reader. Copy kind, item, quantity and city from the customer's e-mail into one JSON object.",
+    "You are the reader. Copy kind, quantity, item and city from the customer's e-mail into one JSON object.",
     [([("customer", mail)], order(k, q, i, c)) for k, q, i, c, mail in _MAILS],
     ORDER,
 )
 PLANNER = Role(
     "planner",
-    "You are the planner. Write the steps as JSON: an order needs reserve_stock, a quote needs quote_price.",
+    "You are the planner. Copy the goal. An order needs place_order, a quote needs quote_price.",
     [([("customer", mail), ("reader", order(k, q, i, c))], plan(k)) for k, q, i, c, mail in _MAILS],
     PLAN,
 )
 CLERK = Role(
     "clerk",
-    "You are the clerk. Turn the step into one tool call as JSON. Copy item, quantity and city from the reader.",
+    "You are the clerk. Turn the step into one tool call as JSON. Copy the reader's numbers and names.",
     _clerk_examples(),
     CALL,
 )
@@ -126,4 +133,13 @@ WRITER = Role(
         )
         for k, q, i, c, _ in _MAILS
     ],
+)
+CRITIC = Role(
+    "critic",
+    "You are the critic. Read the customer's e-mail again. Copy kind, quantity, item and city from the e-mail.",
+    [
+        ([("customer", mail), ("writer", letter(k, q, i, c))], order(k, q, i, c))
+        for k, q, i, c, mail in _MAILS
+    ],
+    ORDER,
 )
