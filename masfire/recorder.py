@@ -149,7 +149,13 @@ class Recorder:
             self._spend(body)
             offered = Step(len(self.steps), self._clock(), agent, body, role, parents)
         recorded: list[Step] = []
-        await self._adescend(offered, 0, recorded)
+        todo = [(offered, 0)]
+        while todo:
+            with self._lock:
+                waiting = self._advance(todo, recorded)
+            if waiting is not None:
+                replacement = await self._awaited(*waiting)
+                todo += [(item, waiting[1] + 1) for item in reversed(replacement)]
         return tuple(recorded)
 
     def received(self, index: int, content: Any, *, by: str) -> None:
@@ -202,27 +208,54 @@ class Recorder:
         for item in replacement:
             self._descend(item, level + 1, recorded)
 
-    async def _adescend(self, step: Step, level: int, recorded: list[Step]) -> None:
-        if isinstance(step.body, Injection):
-            self._mark(step)
-            return
-        if level == len(self._interceptors):
-            with self._lock:
+    def _advance(
+        self, todo: list[tuple[Step, int]], recorded: list[Step]
+    ) -> tuple[Step, int, Awaitable[Sequence[Step]], int] | None:
+        """Work off `todo`, a stack of (step, level), until it is empty or an interceptor has to wait.
+
+        What needs no waiting is recorded under one hold of the lock, so that the index which an
+        interceptor was shown is the one its step gets.
+        """
+        while todo:
+            step, level = todo.pop()
+            if isinstance(step.body, Injection):
+                self._mark(step)
+            elif level == len(self._interceptors):
                 recorded.append(self._commit(self._renumber(step)))
-            return
-        for _ in range(3):
+            else:
+                known = len(self.steps)
+                answer = self._ask(step, level)
+                if inspect.isawaitable(answer):
+                    return step, level, answer, known
+                todo += [(item, level + 1) for item in reversed(answer)]
+        return None
+
+    def _ask(self, step: Step, level: int) -> Sequence[Step] | Awaitable[Sequence[Step]]:
+        token = _ASIDE.set(True)
+        try:
+            return self._interceptors[level](self._renumber(step), self.steps)
+        finally:
+            _ASIDE.reset(token)
+
+    async def _awaited(
+        self, step: Step, level: int, answer: Awaitable[Sequence[Step]], known: int
+    ) -> Sequence[Step]:
+        """Return the answer of a waiting interceptor, asked again while other steps were recorded."""
+        for rounds in range(3):
             token = _ASIDE.set(True)
             try:
-                with self._lock:
-                    known = len(self.steps)
-                    answer = self._interceptors[level](self._renumber(step), self.steps)
-                replacement = await answer if inspect.isawaitable(answer) else answer
+                replacement = await answer
             finally:
                 _ASIDE.reset(token)
-            if answer is replacement or len(self.steps) == known:
-                break
-        for item in replacement:
-            await self._adescend(item, level + 1, recorded)
+            if len(self.steps) == known or rounds == 2:
+                return replacement
+            with self._lock:
+                known = len(self.steps)
+                again = self._ask(step, level)
+            if not inspect.isawaitable(again):
+                return again
+            answer = again
+        return replacement
 
     def _renumber(self, step: Step) -> Step:
         if step.step == len(self.steps):
