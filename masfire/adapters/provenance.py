@@ -100,6 +100,9 @@ class Index:
         """
         if len(text) < MIN_TEXT and not self._pinned:
             return []
+        key = hash(text)
+        if self._scanned.get(key) == () and key not in self._origins and text.strip() == text:
+            return []  # a prompt that is sent again and again
         with self._lock:
             regions = self._regions(text)
             spans: list[Span] = []

@@ -330,6 +330,38 @@ def test_an_altered_tool_result_is_what_the_model_reads(client: openai.OpenAI, s
     assert texts_of(server.bodies[1])[-2:] == ["none left", "none left"]
 
 
+def test_a_dropped_answer_of_an_agent_used_as_a_tool_leaves_a_valid_chat(
+    client: openai.OpenAI, server: FakeOpenAI
+) -> None:
+    def handler(path: str, body: dict[str, Any]) -> Any:
+        if "planner" in body["messages"][0]["content"]:
+            return PLAN
+        return tools_then_text(path, body)
+
+    server.handler = handler
+    with run(task=TASK, interceptors=[strike(message_from("planner"), lambda step: ())]):
+        with agent("planner"):
+            plan = ask(client, "You are the planner.", TASK)
+        with agent("boss"):
+            tool_loop(client, plan)
+    roles = [message["role"] for message in server.bodies[-1]["messages"]]
+    assert roles == ["user", "assistant", "tool", "tool"]
+    assert PLAN not in json.dumps(server.bodies[-1])
+
+
+def test_content_in_parts_is_read_and_written_in_place(client: openai.OpenAI, server: FakeOpenAI) -> None:
+    parts: Any = [
+        {"type": "text", "text": f"The plan: {PLAN}"},
+        {"type": "text", "text": "Be quick."},
+    ]
+    change = strike(message_from("planner"), lambda step: (step.with_payload(pack("1. do nothing at all")),))
+    with run(task=TASK, interceptors=[change]):
+        planner(client, TASK)
+        with agent("coder"):
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": parts}])
+    assert texts_of(server.bodies[-1]) == ["The plan: 1. do nothing at all", "Be quick."]
+
+
 def test_responses_api_agents_exchange_messages_too(client: openai.OpenAI, server: FakeOpenAI) -> None:
     def responses_planner() -> str:
         return client.responses.create(model="m", instructions="You plan.", input=TASK).output_text
