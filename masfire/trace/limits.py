@@ -14,17 +14,17 @@ class Limits(Struct, frozen=True):
     """Bounds that a reader enforces before it decodes a line.
 
     `line_bytes` is the longest line, `steps` the most steps (visible and hidden together), `depth` the
-    deepest nesting of brackets in one line.
+    deepest nesting of brackets in one line (a payload is decoded only up to `payload.MAX_DEPTH`).
     """
 
     line_bytes: int = 64 * 1024 * 1024
     steps: int = 20_000_000
-    depth: int = 256
+    depth: int = 500
 
 
 def exceeds_depth(raw: bytes, limit: int) -> bool:
     """Return whether the brackets of JSON text nest deeper than `limit`, without recursion."""
-    if raw.count(b"[") + raw.count(b"{") <= limit:
+    if len(raw) <= 2 * limit or raw.count(b"[") + raw.count(b"{") <= limit:
         return False
     depth = 0
     for token in _TOKENS.finditer(raw):

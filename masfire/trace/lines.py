@@ -16,7 +16,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from masfire.trace.model import Body, End, Header, Injection, Step
+from masfire.trace.model import End, Header, Step
 
 HEAD = 18
 """Bytes before the checked part: ``{"crc":"xxxxxxxx",``."""
@@ -68,10 +68,10 @@ def encode_record(record: Struct) -> bytes:
 def compose(kind: type, encoded: bytes, seq: int, *, seed: int = 0, writer: str = MAIN) -> bytes:
     """Return the finished line (with newline) for an encoded record of type `kind`."""
     if writer:
-        rest = b'"seq":%d,"writer":"%b","record":"%b",%b' % (seq, writer.encode(), _KINDS[kind], encoded[1:])
+        rest = b'"seq":%d,"writer":"%b","record":"%b",' % (seq, writer.encode(), _KINDS[kind]) + encoded[1:]
     else:
-        rest = b'"seq":%d,"record":"%b",%b' % (seq, _KINDS[kind], encoded[1:])
-    return b'{"crc":"%08x",%b\n' % (crc32(rest, seed), rest)
+        rest = b'"seq":%d,"record":"%b",' % (seq, _KINDS[kind]) + encoded[1:]
+    return b'{"crc":"%08x",' % crc32(rest, seed) + rest + b"\n"
 
 
 def intact(line: bytes, seed: int) -> bool:
@@ -82,8 +82,3 @@ def intact(line: bytes, seed: int) -> bool:
 def checksum_of(line: bytes) -> int:
     """Return the checksum that an intact line carries."""
     return int(line[8:16], 16)
-
-
-def is_hidden(body: Body) -> bool:
-    """Return whether a step with this body takes no index of its own."""
-    return isinstance(body, Injection)

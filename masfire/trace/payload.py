@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from masfire.errors import RefusedValue
+from masfire.trace.limits import exceeds_depth
 
 Payload: TypeAlias = msgspec.Raw
 """A JSON value as its UTF-8 bytes. `unpack` gives the Python value."""
@@ -16,7 +17,7 @@ Payload: TypeAlias = msgspec.Raw
 ENVELOPE = "$json"
 """Key of the object that carries a value plain JSON cannot: {"$json": "<escaped JSON text>"}."""
 
-MAX_DEPTH = 200
+MAX_DEPTH = 256
 """Deepest nesting of a payload that is kept."""
 
 MAX_CONTAINERS = 1_000_000
@@ -31,7 +32,7 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 REFUSED = "$refused"
 """Key of what stands for a value that no trace can hold: {"$refused": "<reason>"}."""
 
-_TEXT = frozenset({str})
+_ENVELOPE_KEY = b'"$json":'
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -42,21 +43,14 @@ def pack(value: Any) -> Payload:
     trace can hold unchanged: a non-JSON type, a key that is no string, a cycle, nesting beyond
     `MAX_DEPTH`, an integer too long to print. Tuples become lists.
     """
-    strange = _stranger(value)
-    if strange:
-        raise RefusedValue(
-            f"A value cannot be recorded as JSON: {strange}.",
-            hint="Record strings, numbers, booleans, None, lists and objects with string keys.",
-        )
     try:
         raw = _encoder.encode(value)
-    except (UnicodeEncodeError, TypeError, ValueError, OverflowError) as error:
-        return _wrap(value, error)
-    except RecursionError:
-        raise _too_deep() from None
-    if (b"null" in raw and _has_odd_float(value)) or (b'"' + ENVELOPE.encode() + b'":' in raw):
-        return _wrap(value, None)
-    return msgspec.Raw(raw)
+        # What decodes to an equal value has kept everything: the usual case, and the cheapest proof.
+        if _ENVELOPE_KEY not in raw and not exceeds_depth(raw, MAX_DEPTH) and _decoder.decode(raw) == value:
+            return msgspec.Raw(raw)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+        pass  # said more precisely below
+    return _pack_closely(value)
 
 
 def pack_or_refuse(value: Any) -> Payload:
@@ -83,9 +77,13 @@ def pack_or_refuse(value: Any) -> Payload:
 
 def unpack(payload: Payload) -> Any:
     """Return the Python value of a payload; raise RefusedValue when it is no valid JSON value."""
+    if exceeds_depth(bytes(payload), MAX_DEPTH):
+        raise _too_deep()
     try:
         value = _decoder.decode(payload)
         if type(value) is dict and len(value) == 1 and type(value.get(ENVELOPE)) is str:
+            if exceeds_depth(value[ENVELOPE].encode(), MAX_DEPTH):
+                raise _too_deep()
             return json.loads(value[ENVELOPE])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RefusedValue(f"A recorded payload cannot be decoded: {error}.") from None
@@ -96,6 +94,24 @@ def _too_deep() -> RefusedValue:
     return RefusedValue(
         "A payload is nested too deeply or contains itself.", hint=f"At most {MAX_DEPTH} levels are recorded."
     )
+
+
+def _pack_closely(value: Any) -> Payload:
+    strange = _stranger(value)
+    if strange:
+        raise RefusedValue(
+            f"A value cannot be recorded as JSON: {strange}.",
+            hint="Record strings, numbers, booleans, None, lists and objects with string keys.",
+        )
+    try:
+        raw = _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        return _wrap(value, error)
+    except RecursionError:
+        raise _too_deep() from None
+    if (b"null" in raw and _has_odd_float(value)) or _ENVELOPE_KEY in raw:
+        return _wrap(value, None)
+    return msgspec.Raw(raw)
 
 
 def _wrap(value: Any, cause: Exception | None) -> Payload:
@@ -124,8 +140,10 @@ def _stranger(value: Any) -> str:
         for item in level:
             kind = type(item)
             if kind is dict or isinstance(item, dict):
-                if not _TEXT.issuperset(map(type, item)) and (odd := _odd_key(item)):
-                    return odd
+                try:
+                    "".join(item)  # refuses other keys than strings, fastest
+                except TypeError:
+                    return _odd_key(item)
                 inner = item.values()
             elif kind is list or isinstance(item, (list, tuple)):
                 inner = item
@@ -133,15 +151,14 @@ def _stranger(value: Any) -> str:
                 continue  # of a subclass; its value is kept
             else:
                 return f"{kind.__name__} is no JSON type"
-            if not _SCALARS.issuperset(map(type, inner)):
-                deeper += [part for part in inner if type(part) not in _SCALARS]
+            deeper += [part for part in inner if type(part) not in _SCALARS]
         level = deeper
     return ""
 
 
 def _odd_key(item: dict[Any, Any]) -> str:
-    odd = next((key for key in item if not isinstance(key, str) or isinstance(key, Enum)), None)
-    return "" if odd is None and None not in item else f"the key {odd!r:.40} is no string"
+    odd = next(key for key in item if not isinstance(key, str))
+    return f"the key {odd!r:.40} is no string"
 
 
 def _described(value: Any, depth: int) -> Any:

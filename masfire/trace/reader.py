@@ -23,7 +23,8 @@ Record: TypeAlias = Header | Step | End
 
 T = TypeVar("T")
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 17
+_OVERHEAD = len('{"crc":"00000000","seq":1,"record":"step","step":0,"time":1,"agent":"","body":{"type":"x"}}')
 _BEGINNING = b'{"crc":"'
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, MemoryError, ValueError)
 _NO_LIMITS = Limits()
@@ -61,7 +62,7 @@ def iter_records(
 
     Raise TraceError like `read_trace`, after the good part was yielded.
     """
-    yield from _Reading(os.fspath(path), limits, tolerant=tolerate_torn_tail).records()
+    return _Reading(os.fspath(path), limits, tolerant=tolerate_torn_tail).records()
 
 
 class Found(Struct, frozen=True):
@@ -115,49 +116,45 @@ class _Reading:
         return injections if self.numbering is None else self.numbering.settle(injections)
 
     def records(self) -> Iterator[Record]:
-        """Yield one record after the other; `offset` is where the last good line ended."""
-        batches = self._batches(0)
-        first = next(batches, None)
-        if first is None:
-            raise self._wrong("there is no header line")
-        yield self._first(first[0])
-        self._pass(first[:1])
-        yield from self._batch(first[1:])
-        for batch in batches:
-            yield from self._batch(batch)
+        """Return one record after the other; `offset` is where the last good line ended."""
+        return itertools.chain.from_iterable(map(self._batch, self._batches(0)))
 
     def _batch(self, batch: list[bytes]) -> Iterator[Record]:
         """Yield what complete lines hold. The loop is the hot path: intact steps of the only writer."""
-        decode, head, seed = lines.decode_step, lines.HEAD, self.seed
-        deepest, room, longest = self.limits.depth, self.limits.steps, self.limits.line_bytes
         start = 0
+        if self.header is None:
+            yield self._first(batch[0])
+            self._pass(batch[:1])
+            start = 1
+        decode, seed, crc, head = lines.decode_step, self.seed, crc32, lines.HEAD
+        longest = max(map(len, batch), default=0)
+        harmless = self._harmless
+        plain = longest <= 2 * self.limits.depth + _OVERHEAD and all(map(bytes.isascii, batch))
         while start < len(batch):
-            seq, steps = self.seqs[lines.MAIN], self.steps
-            fast = self.numbering is None and self.end is None and not self._changes
-            index = start
-            for line in batch[start:] if fast else ():
-                rest = line[head:]
+            seq = first = self.seqs[lines.MAIN]
+            steps = self.steps
+            simple = self.numbering is None and self.end is None and not self._changes
+            fast = simple and longest <= self.limits.line_bytes
+            for line in batch[start : start + self.limits.steps - self._records] if fast else ():
                 if not (
-                    rest.startswith(b'"seq":%d,"record":"step",' % seq)
-                    and line.startswith(b'{"crc":"%08x",' % crc32(rest, seed))
-                    and seq < room
-                    and len(line) <= longest
-                    and line.isascii()
-                    and line.count(b"{") + line.count(b"[") <= deepest
+                    line.startswith(
+                        b'{"crc":"%08x","seq":%d,"record":"step",' % (crc(line[head:], seed), seq)
+                    )
+                    and (plain or harmless(line))
                 ):
                     break
                 try:
                     step = decode(line)
                 except _UNDECODABLE:
                     break
-                if type(step.body) is not Injection:
-                    if step.step != steps:
-                        break
+                if step.step == steps and type(step.body) is not Injection:
                     steps += 1
+                elif type(step.body) is not Injection:
+                    break
                 yield step
                 seq += 1
-                index += 1
-            self._records += index - start
+            index = start + seq - first
+            self._records += seq - first
             self._pass(batch[start:index])
             self.seqs[lines.MAIN], self.steps = seq, steps
             if index < len(batch):  # anything else is looked at closely, or judged
@@ -166,6 +163,13 @@ class _Reading:
                     yield record
                 self._pass(batch[index : index + 1])
             start = index + 1
+
+    def _harmless(self, line: bytes) -> bool:
+        """Return whether a line is text that nests no deeper than allowed; rarely says no wrongly."""
+        return line.isascii() and (
+            len(line) <= 2 * self.limits.depth + _OVERHEAD
+            or line.count(b"{") + line.count(b"[") <= self.limits.depth
+        )
 
     def _pass(self, good: list[bytes]) -> None:
         self.line += len(good)
@@ -190,9 +194,11 @@ class _Reading:
                     waiting += len(block)
                 if waiting > longest:
                     raise self._wrong(f"a line is longer than {longest:,} bytes")
+        if self.header is None:
+            raise self._wrong("there is no header line")
         if not waiting:
             return
-        if not (self.tolerant and self.header is not None):
+        if not self.tolerant:
             raise self._wrong("the last line is unfinished: its writer was stopped or the file was cut")
         self.torn = True
 
@@ -261,7 +267,7 @@ class _Reading:
         if numbering is None:
             return self._step(line)
         step = self._decode(lines.decode_step, line)
-        hidden = lines.is_hidden(step.body)
+        hidden = isinstance(step.body, Injection)
         self.steps += not hidden
         return self._ordered(lambda: numbering.place(writer, step, hidden=hidden))
 

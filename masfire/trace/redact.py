@@ -65,6 +65,7 @@ class Redactor:
             raise UsageError(f"Privacy level {level!r} is unknown.", hint=f"Use {', '.join(LEVELS)}.")
         self.level = level
         self._key = key if key is not None else os.urandom(16)
+        self._hint = _hint()
         self._extra = [_compile_extra(pattern) for pattern in extra_patterns]
         self._rules = [*_built_in(), *self._extra]
         self._extra_hint = _compile_hint(extra_patterns)
