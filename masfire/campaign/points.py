@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from masfire.faults.base import FaultSpec
+from masfire.faults.base import FAULTS, FaultSpec
 from masfire.faults.injector import Injector, Knowledge
 from masfire.trace.model import USER, Step, Trace
 from masfire.trace.payload import pack
@@ -15,14 +15,17 @@ from masfire.trace.payload import pack
 def points(spec: FaultSpec, trace: Trace, knowledge: Knowledge) -> list[FaultSpec]:
     """Return `spec` aimed at each agent that it would have changed something for, in order.
 
-    A spec that names its agent is returned as it is. So is one that nothing in the trace suits: the run
-    then says in its own words why it could not be injected. The user counts only when no agent does.
+    Agents that the fault is about (planners, the user) are preferred to others; the user counts
+    otherwise only when no agent does. A spec that names its agent is returned as it is. So is one that
+    nothing in the trace suits: the run then says in its own words why it could not be injected.
     """
     if spec.agent != "*":
         return [spec]
+    about = FAULTS.get(spec.name).about
     steps = _full(trace)
     agents = [agent for agent in trace.agents if agent and agent != USER]
-    for candidates in (agents, [USER]):
+    meant = [USER] if about == USER else [agent for agent in agents if about and about in agent.lower()]
+    for candidates in (meant, agents, [USER]):
         aimed = [msgspec.structs.replace(spec, agent=_literal(agent)) for agent in candidates]
         found = [one for one in aimed if _strikes(one, steps, knowledge)]
         if found:

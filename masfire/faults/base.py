@@ -184,6 +184,9 @@ class Fault:
     """Whether one injection lasts the whole run (prompt modifications) and stays with one agent."""
     routing: ClassVar[bool] = False
     """Whether the content is left alone and only its delivery changes; such faults strike last."""
+    about: ClassVar[str] = ""
+    """Whom the paper's fault is about: `user`, or a word in the names of such agents ("plan"). A campaign
+    that may choose aims there first."""
 
     class Parameters(Struct, frozen=True, forbid_unknown_fields=True):
         """The fault's parameters with their defaults (msgspec converts the address's text)."""

@@ -38,6 +38,7 @@ class Instruction(Fault):
     """
 
     kinds = frozenset({"message", "model_call"})
+    about = USER
 
     def aims(self, spec: FaultSpec, step: Step) -> bool:
         """Return whether `step` brings the user's words to whom the spec names."""

@@ -24,6 +24,7 @@ class InexecutablePlan(Rewrite):
     """IP: the plan waits for itself, or needs a tool or agent that does not exist."""
 
     name = "inexecutable_plan"
+    about = "plan"
 
     class Parameters(Struct, frozen=True, forbid_unknown_fields=True):
         """`how`: `unknown` (a step that needs an absent tool), `cycle` (steps that wait for each other)."""
@@ -73,6 +74,7 @@ class CriticalInformationLoss(Rewrite):
     """CIL: the requirements, numbers and names that matter most are missing."""
 
     name = "critical_information_loss"
+    about = "plan"
 
     class Parameters(Struct, frozen=True, forbid_unknown_fields=True):
         """`k`: how many sentences or fields are dropped; 0 stands for a third of them, at least one."""
