@@ -25,9 +25,6 @@ from masfire.recorder import ACTOR, PRODUCED, Recorder, current
 TASK: ContextVar[TaskNote | None] = ContextVar("masfire_langgraph_task", default=None)
 """The innermost LangGraph task of this context."""
 
-VIEW = "_masfire_view"
-"""Attribute of a loop that holds what this adapter knows of it; it goes when the loop goes."""
-
 _SIGNATURES = {
     "run_with_retry": ("task", "retry_policy", "configurable"),
     "arun_with_retry": ("task", "retry_policy", "stream", "configurable"),
@@ -133,23 +130,28 @@ def patch_loop(module: ModuleType) -> Undo:
         recorder = current()
         if recorder is None:
             return bool(tick(self))
-        view = self.__dict__.get(VIEW)
+        views = state_of(recorder).views
+        view = views.get(id(self))
         if view is None:
-            view = View(recorder, self, TASK.get())
-            setattr(self, VIEW, view)
+            # Kept beside the loop, not on it: a new attribute makes all its other ones slower.
+            view = views[id(self)] = View(recorder, self, TASK.get())
             # A cached result would skip the node: nothing to record, and faults would enter the cache.
             self.cache = None
         more = bool(tick(self))
         if more:
             view.begin()
-        elif self.status == "done":
-            conclude(view)
+        else:
+            del views[id(self)]
+            if self.status == "done":
+                conclude(view)
         return more
 
     def watched_after_tick(self: Any) -> None:
-        view = self.__dict__.get(VIEW)
-        if view is not None and view.board.forced:
-            settle_conflicts(view)
+        recorder = current()
+        if recorder is not None:
+            view = state_of(recorder).views.get(id(self))
+            if view is not None and view.board.forced:
+                settle_conflicts(view)
         after_tick(self)
 
     return _replace(loop, {"tick": watched_tick, "after_tick": watched_after_tick})
@@ -188,10 +190,11 @@ def _note(recorder: Recorder, task: Any) -> TaskNote | None:
 
 def _submit(recorder: Recorder, note: TaskNote, made: list[Offer]) -> list[Offer]:
     if made:
-        parents = parents_of(note)
+        parents = parents_of(note) if note.produced else note.parents
         for offer in made:
-            offer.steps = recorder.submit(note.sender(offer), offer.body, parents=parents)
-        note.passed_on(made)
+            offer.steps = recorder.submit(offer.agent or note.agent, offer.body, parents=parents)
+        if note.view.parent is not None:
+            note.passed_on(made)
     return made
 
 
@@ -199,7 +202,7 @@ async def _asubmit(recorder: Recorder, note: TaskNote, made: list[Offer]) -> lis
     if made and recorder.has_interceptors:
         parents = parents_of(note)
         for offer in made:
-            offer.steps = await recorder.asubmit(note.sender(offer), offer.body, parents=parents)
+            offer.steps = await recorder.asubmit(offer.agent or note.agent, offer.body, parents=parents)
         note.passed_on(made)
         return made
     return _submit(recorder, note, made)

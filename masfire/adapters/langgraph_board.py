@@ -39,6 +39,7 @@ class State:
         self.tasks: dict[str, TaskNote] = {}
         self.origin: dict[str, tuple[int, Any]] = {}
         self.boards: dict[tuple[str, str], Board] = {}
+        self.views: dict[int, View] = {}
 
 
 def state_of(run: Recorder) -> State:
@@ -245,10 +246,6 @@ class TaskNote:
         if self.produced:
             parents = tuple(sorted({*parents, *self.produced[-READ_BACK:]}))
         self.actor = Actor(self.agent, "", "langgraph", path, parents)
-
-    def sender(self, offer: Any) -> str:
-        """Return who says what is offered: this task's agent, unless the offer names another."""
-        return offer.agent or self.agent
 
     def passed_on(self, made: Any) -> None:
         """Let the surrounding task know what was said inside it: its own message is made from that."""

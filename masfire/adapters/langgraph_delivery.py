@@ -74,18 +74,24 @@ def carry_out(note: TaskNote, task: Any, made: list[Offer]) -> None:
 def _untouched(note: TaskNote, offer: Offer, step: Step) -> None:
     view, index = note.view, step.step
     board = view.board
+    plain = offer.plain
     if offer.send is not None:
         board.sends[id(offer.send)] = (offer.send, index)
     else:
+        wakers = board.wakers
         for node in offer.targets:
-            board.wakers.setdefault(node, []).append(index)
+            wakers.setdefault(node, []).append(index)
         superstep, writers = view.loop.step, board.writers
-        for name in offer.parts:
+        for name in offer.parts if plain is None else plain:
             wrote = writers.get(name)
             if wrote is not None and wrote[0] == superstep:
                 wrote[1].append(index)
             else:
                 writers[name] = (superstep, [index])
+    run = view.run
+    announced = run.watched or run.calls or note.agent == USER
+    if plain is not None and not announced:
+        return
     origin = view.state.origin
     for part in offer.parts.values():
         for message in part.messages or ():
@@ -93,8 +99,7 @@ def _untouched(note: TaskNote, offer: Offer, step: Step) -> None:
             board.known[message.id] = message
             if getattr(message, "tool_calls", None):
                 _claim_unasked(note, message)
-    run = view.run
-    if not (run.watched or run.calls or note.agent == USER):
+    if not announced:
         return
     messages = {name: part.messages for name, part in offer.parts.items() if part.messages}
     values = {name: part.values[-1] for name, part in offer.parts.items() if part.messages is None}

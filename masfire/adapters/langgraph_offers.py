@@ -33,16 +33,34 @@ class Part:
 
 
 class Offer:
-    """One message a task sends: its body, and what is needed to change it on the way."""
+    """One message a task sends: its body, and what is needed to change it on the way.
 
-    __slots__ = ("agent", "body", "parts", "send", "steps", "targets", "wrap")
+    `plain` are single values that need no conversion; they become parts when somebody asks.
+    """
+
+    __slots__ = ("_parts", "agent", "body", "plain", "send", "steps", "targets", "wrap")
 
     def __init__(
-        self, body: Message, parts: dict[str, Part], targets: list[str], send: Any, wrap: bool
+        self,
+        body: Message,
+        parts: dict[str, Part],
+        targets: list[str],
+        send: Any,
+        wrap: bool,
+        plain: dict[str, Any] | None = None,
     ) -> None:
-        self.body, self.parts, self.targets, self.send, self.wrap = body, parts, targets, send, wrap
+        self.body, self._parts, self.targets, self.send, self.wrap = body, parts, targets, send, wrap
+        self.plain = plain
         self.steps: Sequence[Step] = ()
         self.agent = ""
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Return what goes to which channel."""
+        if self.plain:
+            self._parts = {name: Part(value, single=True) for name, value in self.plain.items()} | self._parts
+            self.plain = None
+        return self._parts
 
 
 def offers(note: TaskNote, task: Any) -> list[Offer]:
@@ -66,17 +84,21 @@ def offers(note: TaskNote, task: Any) -> list[Offer]:
             targets.append(channel.node)
         elif kind == SENDS:
             sends.append(value)
-    parts = delta(view, state)
+    plain = _plain_values(view, state)
+    parts = delta(view, state) if plain is None else {}
     if len(targets) > 1:
         targets.sort()  # LangGraph keeps edges in a set: their order differs from process to process
     if not sends:
         if targets:
             prefix = view.prefix
-            return [_offer(parts, tuple([prefix + node for node in targets]), targets, None)]
-        return [_offer(parts, (view.beyond,), [], None)] if parts and note.name != "__start__" else []
+            to = (prefix + targets[0],) if len(targets) == 1 else tuple([prefix + node for node in targets])
+            return [_offer(parts, to, targets, None, plain)]
+        if (parts or plain) and note.name != "__start__":
+            return [_offer(parts, (view.beyond,), [], None, plain)]
+        return []
     made = [_offer_send(view, send) for send in sends]
-    if targets or parts:
-        made.append(_offer(parts, tuple([view.name_of(node) for node in targets]), targets, None))
+    if targets or parts or plain:
+        made.append(_offer(parts, tuple([view.name_of(node) for node in targets]), targets, None, plain))
     return made
 
 
@@ -140,9 +162,27 @@ def same(old: Any, new: Any) -> bool:
         return False
 
 
-def _offer(parts: dict[str, Part], to: tuple[str, ...], targets: list[str], send: Any) -> Offer:
-    content = {name: part.plain for name, part in parts.items()}
-    return Offer(Message(to, pack_content(content), "graph"), parts, targets, send, True)
+def _plain_values(view: View, state: Sequence[tuple[str, Any, Channel]]) -> dict[str, Any] | None:
+    """Return the new values if all are mere text and numbers for channels of one value; else None."""
+    channels = view.loop.channels
+    plain: dict[str, Any] = {}
+    for name, value, channel in state:
+        if type(value) not in _SCALARS or not channel.single or name in plain:
+            return None
+        if value_of(channels[name]) is not value:
+            plain[name] = value
+    return plain
+
+
+def _offer(
+    parts: dict[str, Part],
+    to: tuple[str, ...],
+    targets: list[str],
+    send: Any,
+    plain: dict[str, Any] | None = None,
+) -> Offer:
+    content = plain if plain is not None else {name: part.plain for name, part in parts.items()}
+    return Offer(Message(to, pack_content(content), "graph"), parts, targets, send, True, plain)
 
 
 def _offer_send(view: View, send: Any) -> Offer:
