@@ -96,6 +96,15 @@ def texts(value: Any) -> list[str]:
     return [leaf for _, leaf in leaves(value) if isinstance(leaf, str)]
 
 
+def strings(value: Any) -> list[str]:
+    """Return the texts of a JSON value as they are written, in order; JSON inside them is not entered."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [text for item in value for text in strings(item)] if isinstance(value, list) else []
+
+
 def get(value: Any, path: Path) -> Any:
     """Return what stands at `path`; raise LookupError when there is nothing."""
     for element in path:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from masfire.claims.leaves import texts
+from masfire.claims.leaves import strings
 from masfire.faults.base import FAULTS, Fault, FaultSpec, Inapplicable, Scene, Strike
 from masfire.faults.requests import (
     SYSTEM_ROLES,
@@ -43,7 +43,8 @@ class MemoryLoss(Fault):
         """What is forgotten.
 
         `drop`: `early` (the oldest turns) or an agent's name (every turn of it); `fraction` of the turns
-        that `early` drops (rounded up); `keep_last`: how many of the newest turns stay in any case.
+        that `early` drops (rounded up; turns that quote earlier steps of this run come before others,
+        such as example turns); `keep_last`: how many of the newest turns stay in any case.
         System text and the final user message always stay; a call and its results go together.
         """
 
@@ -61,7 +62,8 @@ class MemoryLoss(Fault):
         groups = list(_groups(items))
         droppable = groups[: len(groups) - parameters.keep_last]
         if parameters.drop == EARLY:
-            chosen = droppable[: math.ceil(len(groups) * parameters.fraction)]
+            of_run = _said_in_run(droppable, items, step, scene) or droppable
+            chosen = of_run[: math.ceil(len(of_run) * parameters.fraction)]
         else:
             said = _words_of(parameters.drop, scene)
             chosen = [group for group in droppable if _by(parameters.drop, said, [items[p] for p in group])]
@@ -245,11 +247,18 @@ def _groups(items: list[Any]) -> Iterator[list[int]]:
         yield group
 
 
+def _said_in_run(groups: list[list[int]], items: list[Any], step: Step, scene: Scene) -> list[list[int]]:
+    """Return the groups that hold what an earlier step of this run said: history, not example turns."""
+    parents = [scene.history[index] for index in step.parents if 0 <= index < len(scene.history)]
+    said = [text for parent in parents for text in strings(parent.value) if len(text) >= _LEAST]
+    return [group for group in groups if any(text in text_of(items[p]) for p in group for text in said)]
+
+
 def _words_of(agent: str, scene: Scene) -> list[str]:
     spoken = [
         step for step in scene.history if step.agent == agent and step.kind in ("model_reply", "message")
     ]
-    return [text for step in spoken for text in texts(step.value) if len(text) >= _LEAST]
+    return [text for step in spoken for text in strings(step.value) if len(text) >= _LEAST]
 
 
 def _by(agent: str, words: list[str], items: list[Any]) -> bool:
@@ -271,7 +280,7 @@ def _quotes(step: Step, drop: str, scene: Scene) -> list[str]:
         and parent.kind in ("model_reply", "message")
         and drop in (EARLY, parent.agent)
     ]
-    found = [text for parent in wanted for text in texts(parent.value) if len(text) >= _LEAST]
+    found = [text for parent in wanted for text in strings(parent.value) if len(text) >= _LEAST]
     return list(dict.fromkeys(found))
 
 

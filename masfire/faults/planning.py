@@ -16,6 +16,7 @@ from masfire.faults.edits import removed, replaced
 from masfire.faults.plans import ID_KEYS, WAIT_KEYS, Plan, circular, find, unresolved
 from masfire.faults.rewrite import Rewrite, Rewritten, within
 
+_DOING_KEYS = ("tool", "agent", "action", "assignee", "step", "name", "do", "task")
 _GHOSTS = ("ledger_oracle", "quota_broker", "archive_bridge", "escrow_gateway", "parity_registrar")
 _CLAUSE = re.compile(r",\s+|\s+and\s+|;\s*|\s+(?=for |with |by |to |in |from )")
 
@@ -122,17 +123,16 @@ def _ghostly(plan: Plan, ghost: str, scene: Scene) -> Any:
 
 
 def _ghost_step(steps: list[Any], at: int, ghost: str) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    named = False
-    for key, item in steps[at].items():
-        if key in ID_KEYS:
-            made[key] = len(steps) + 1 if isinstance(item, int) else f"{item}x"
-        elif isinstance(item, str) and (not named or key in ("tool", "agent", "action", "assignee")):
-            made[key] = ghost
-            named = True
-        else:
-            made[key] = item
-    return made if named else {**made, "tool": ghost}
+    """Return a step like the one at `at` that needs `ghost`, under an id of its own."""
+    model = steps[at]
+    said = [key for key, item in model.items() if isinstance(item, str)]
+    named = [key for key in _DOING_KEYS if key in said] or [key for key in said if key != "id"]
+    made = {
+        key: len(steps) + 1 if key in ID_KEYS and type(item) is int else item for key, item in model.items()
+    }
+    if isinstance(made.get("id"), str):
+        made["id"] = f"{made['id']}x"
+    return {**made, named[0] if named else "tool": ghost}
 
 
 def _looped(plan: Plan) -> Any:
@@ -145,7 +145,8 @@ def _looped(plan: Plan) -> Any:
         for here, there in ((0, last), (last, 0)):
             key = next((key for key in WAIT_KEYS if any(key in step for step in steps)), "depends_on")
             old = steps[here].get(key)
-            steps[here] = {**steps[here], key: [*(old if isinstance(old, list) else []), names[there]]}
+            waits = old if isinstance(old, list) else []
+            steps[here] = {**steps[here], key: list(dict.fromkeys([*waits, names[there]]))}
         return plan.written(steps)
     if not all(isinstance(step, str) for step in steps):
         return None

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from masfire.claims import Claim, claims_of, difference
-from masfire.claims.leaves import INSIDE, Path, embedded, get
+from masfire.claims.leaves import INSIDE, embedded, get, strings
 from masfire.faults import schemas
 from masfire.faults.base import FAULTS, FaultSpec, Inapplicable, Scene
 from masfire.faults.edits import replaced
@@ -152,19 +152,11 @@ def _vocabulary(claims: list[Claim], scene: Scene) -> list[str]:
 
 
 def _same_look(before: Any, after: Any) -> bool:
-    old, new = _texts(before), _texts(after)
+    old, new = strings(before), strings(after)
     if [embedded(text) is None for text in old] != [embedded(text) is None for text in new]:
         return False
     left, right = sum(map(len, old)), sum(map(len, new))
     return right <= 2 * left + 40 and left <= 2 * right + 40
-
-
-def _texts(value: Any, path: Path = ()) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [text for item in value for text in _texts(item)] if isinstance(value, list) else []
 
 
 FAULTS.add(Hallucination.name, Hallucination(), owner=__name__)
