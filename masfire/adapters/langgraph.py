@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from masfire.adapters.langgraph_board import TaskNote, View, state_of
-from masfire.adapters.langgraph_delivery import carry_out, parents_of, settle_conflicts
+from masfire.adapters.langgraph_delivery import carry_out, parents_of
 from masfire.adapters.langgraph_functional import carried, greeted, greeting, replies
-from masfire.adapters.langgraph_inputs import conclude, enter
+from masfire.adapters.langgraph_inputs import conclude, enter, settle_conflicts
 from masfire.adapters.langgraph_offers import Offer, offers
 from masfire.adapters.patching import Patch, Undo
 from masfire.errors import IncompatibleVersion

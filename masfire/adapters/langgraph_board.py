@@ -14,7 +14,6 @@ from masfire.adapters.langgraph_writes import (
     is_control,
     merges_messages,
     messages_of,
-    value_of,
 )
 from masfire.recorder import Actor, Recorder
 from masfire.trace.model import USER
@@ -146,10 +145,11 @@ class View:
         """Remember messages that were in the state before, so that they do not count as new."""
         known = self.board.known
         for channel in self.loop.channels.values():
-            found = messages_of(value_of(channel))
-            for message in found or ():
-                if message.id:
-                    known.setdefault(message.id, message)
+            value = getattr(channel, "value", None)
+            if type(value) is list and value:
+                for message in messages_of(value) or ():
+                    if message.id:
+                        known.setdefault(message.id, message)
 
     def begin(self) -> None:
         """Prepare the notes of the tasks that the next superstep runs."""

@@ -393,21 +393,6 @@ def _restore(note: TaskNote, task: Any) -> None:
     note.overridden = None
 
 
-def settle_conflicts(view: View) -> None:
-    """Keep one write per single-valued channel where nodes that a fault woke wrote beside others."""
-    last: dict[str, Any] = {}
-    for task in view.loop.tasks.values():
-        for channel, _ in task.writes:
-            spec = view.loop.channels.get(channel)
-            if spec is not None and type(spec).__name__.startswith("LastValue"):
-                last[channel] = task
-    for task in view.loop.tasks.values():
-        kept = [w for w in task.writes if last.get(w[0], task) is task]
-        if len(kept) != len(task.writes):
-            task.writes.clear()
-            task.writes.extend(kept)
-
-
 def announce_value(note: TaskNote, step: Step, value: Any, offer: Offer) -> None:
     """Register the delivery of a bare value (a result handed back, an entrypoint's input)."""
     _announce(note, step, {}, {"": value}, offer, None)

@@ -23,6 +23,7 @@ JOIN = "join:"
 MISSING: Any = object()
 """Stands for a value that is not there."""
 
+_NEVER_MESSAGES = frozenset({str, int, float, bool, type(None), dict, object})
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 _SINGLE = frozenset(
     {"LastValue", "LastValueAfterFinish", "EphemeralValue", "AnyValue", "UntrackedValue"}
@@ -55,6 +56,8 @@ def value_of(channel: Any) -> Any:
 
 def messages_of(value: Any) -> list[Any] | None:
     """Return the messages that `value` consists of, or None when it is no message and no list of them."""
+    if type(value) in _NEVER_MESSAGES:
+        return None
     base = message_class()
     if isinstance(value, base):
         return [value]
