@@ -122,7 +122,8 @@ def test_a_fork_goes_on_as_a_writer_of_its_own(tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
         writer.write(Step(1, 1.0, "child", Message(("a",), pack("one"))))
-        writer.write(Step(2, 1.0, "child", Action("model_call", "m", pack({"messages": [{"$ref": [0, "messages", 0]}, {"$ref": [1, "messages", 0]}]})), parents=(1,)))  # fmt: skip
+        again = {"messages": [{"$ref": [0, "messages", 0]}, {"$ref": [1, "messages", 0]}]}
+        writer.write(Step(2, 1.0, "child", Action("model_call", "m", pack(again)), parents=(1,)))
         writer.close(End("completed"))
         os._exit(0)
     writer.write(message(1, "parent"))
