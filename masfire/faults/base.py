@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import importlib
 import random
 import re
@@ -88,6 +89,7 @@ def _escape(name: str) -> str:
     return text if text == text.strip() else text.replace(" ", "%20")
 
 
+@functools.lru_cache(maxsize=4096)
 def _matches(pattern: str, name: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name.rsplit("/", 1)[-1], pattern)
 

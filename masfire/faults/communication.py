@@ -42,7 +42,10 @@ class Routing(Fault):
 
 
 class MessageCycle(Routing):
-    """MC: the message goes back to its sender instead of on (one echo a strike)."""
+    """MC: the message goes back to its sender instead of on.
+
+    What the sender makes of the echo goes on, so that with `times=every` each message circles once.
+    """
 
     name = "message_cycle"
 
@@ -57,6 +60,8 @@ class MessageCycle(Routing):
             return Inapplicable("the sender is the user, who is no part of the system")
         if step.agent in body.to:
             return Inapplicable("the message goes to its sender anyway")
+        if _echoed(step.agent, scene):
+            return Inapplicable("the message is what its sender made of the last echo")
         keep = self.configure(spec).keep
         to = (*body.to, step.agent) if keep else (step.agent,)
         return Strike((_readdressed(step, body, to),), f"returned to its sender {step.agent}")
@@ -136,6 +141,14 @@ class MessageBroadcastAmplification(Routing):
         """Return whether an agent outside the original recipients received the unchanged message."""
         original = before.body.to if isinstance(before.body, Message) else ()
         return by not in (*original, before.agent) and carries(received, before.value)
+
+
+def _echoed(agent: str, scene: Scene) -> bool:
+    """Return whether the last message of `agent` came back to itself."""
+    for step in reversed(scene.history):
+        if step.agent == agent and isinstance(step.body, Message):
+            return agent in step.body.to
+    return False
 
 
 def _readdressed(step: Step, body: Message, to: tuple[str, ...]) -> Step:

@@ -77,10 +77,13 @@ class MemoryLoss(Fault):
     def landed(
         self, before: Step, after: Step, received: Any, by: str, spec: FaultSpec, scene: Scene
     ) -> bool:
-        """Return whether every removed item is absent from the request that was really sent."""
-        kept, there = turns(after.value), turns(received) if isinstance(received, dict) else []
-        lost = [item for item in turns(before.value) if item not in kept]
-        return bool(there) and bool(lost) and not any(item in there for item in lost)
+        """Return whether every removed item is absent from the request that was really sent.
+
+        An item that the request also holds elsewhere must be there less often.
+        """
+        old, kept, there = turns(before.value), turns(after.value), turns(received)
+        lost = [item for item in old if kept.count(item) < old.count(item)]
+        return bool(there) and bool(lost) and all(there.count(item) <= kept.count(item) for item in lost)
 
     def _cut(
         self, step: Step, body: dict[str, Any], items: list[Any], drop: str, scene: Scene
@@ -248,10 +251,14 @@ def _groups(items: list[Any]) -> Iterator[list[int]]:
 
 
 def _said_in_run(groups: list[list[int]], items: list[Any], step: Step, scene: Scene) -> list[list[int]]:
-    """Return the groups that hold what an earlier step of this run said: history, not example turns."""
+    """Return the groups that hold what an earlier step of this run said: history, not example turns.
+
+    Examples come first and may say the same, so a text counts where it stands last.
+    """
     parents = [scene.history[index] for index in step.parents if 0 <= index < len(scene.history)]
     said = [text for parent in parents for text in strings(parent.value) if len(text) >= _LEAST]
-    return [group for group in groups if any(text in text_of(items[p]) for p in group for text in said)]
+    last = {max((n for n, item in enumerate(items) if text in text_of(item)), default=-1) for text in said}
+    return [group for group in groups if last.intersection(group)]
 
 
 def _words_of(agent: str, scene: Scene) -> list[str]:

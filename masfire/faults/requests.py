@@ -15,9 +15,9 @@ def turns_key(body: dict[str, Any]) -> str:
     return "input" if "input" in body and "messages" not in body else "messages"
 
 
-def turns(body: dict[str, Any]) -> list[Any]:
-    """Return the conversation's items (a text input becomes one user item)."""
-    items = body.get(turns_key(body))
+def turns(body: Any) -> list[Any]:
+    """Return the conversation's items (a text input becomes one user item; no request has none)."""
+    items = body.get(turns_key(body)) if isinstance(body, dict) else None
     if isinstance(items, str):
         return [{"role": "user", "content": items}]
     return list(items) if isinstance(items, list) else []

@@ -70,7 +70,7 @@ def test_every_fault_honours_times_every(name):
     more = {"message_storm": "&copies=3", "context_length_violation": "&size=200"}.get(name, "")
     stage = Stage(f"{name}?times=every{more}", knowledge=known)
     tools = [{"type": "function", "function": {"name": n}} for n in ("pay", "post")]
-    for _ in range(3):
+    for _ in range(5):
         stage.message("user", ("a",), "Order 3 lamps for Anna in Zurich.")
         call = stage.call("a", chat(("user", "1"), ("assistant", "2"), ("user", "Go on now."), tools=tools))
         stage.reply("b", "1. Check 3 lamps.\n2. Ship to Anna.")

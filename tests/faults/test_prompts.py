@@ -72,6 +72,27 @@ def test_response_api_calls_and_outputs_are_forgotten_together():
     assert stage.outcome.state == "witnessed"
 
 
+def test_turns_of_this_run_are_forgotten_before_example_turns():
+    stage = Stage("memory_loss@a")
+    stage.message("user", ("b",), "customer wants lamps")
+    stage.reply("b", '{"item": "lamp", "pieces": 3}')
+    example = ("user", 'b: {"item": "lamp", "pieces": 3}')
+    body = chat(example, ("assistant", "x"), ("user", "customer wants lamps"), example, ("user", "now"))
+    call = stage.call("a", body, parents=(0, 1))
+    assert said(call.value) == [example[1], "x", example[1], "now"]
+    again = stage.call("a", body)
+    assert len(turns(again.value)) == 5
+    assert stage.outcome.state == "witnessed"
+
+
+def test_a_turn_that_stands_twice_must_stand_once_to_be_a_witness():
+    stage = Stage("memory_loss@a")
+    body = chat(("user", "same words"), ("user", "same words"), ("user", "now"))
+    call = stage.call("a", body)
+    assert said(call.value) == ["same words", "now"]
+    assert stage.outcome.state == "witnessed"
+
+
 def test_one_agents_turns_are_forgotten():
     body = chat(("system", "S"), ("user", "b: first words"), ("user", "c: other words"), ("user", "now"))
     body["messages"].insert(3, {"role": "user", "name": "b", "content": "unsigned"})

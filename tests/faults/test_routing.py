@@ -21,6 +21,12 @@ def test_a_cycle_returns_the_message_to_its_sender_once():
     assert stage.outcome.reason == "received by a"
 
 
+def test_every_message_circles_once_and_then_goes_on():
+    stage = Stage("message_cycle@a?times=every")
+    recipients = [stage.message("a", ("b",), f"{TEXT} {n}")[0].body.to for n in range(4)]
+    assert recipients == [("a",), ("b",), ("a",), ("b",)]
+
+
 def test_a_cycle_can_keep_the_original_recipients():
     stage = Stage("message_cycle@a?keep=true")
     (step,) = stage.message("a", ("b",), TEXT)
