@@ -226,7 +226,7 @@ class Dialogue:
     def _record_tool(self, found: ToolReturn, actor: Actor, fix: Fix) -> Steps[None]:
         fix.texts = [fix.original]  # whatever happens, the request keeps its result
         asked = self.tool_call_steps.get(found.id)
-        action = Action("tool_call", found.name, pack({"args": _arguments(found.arguments)}), None, found.id)
+        action = Action("tool_call", found.name, pack({"args": _arguments(found.arguments)}), id=found.id)
         calls = yield Submit(actor.agent, action, actor.role, () if asked is None else (asked,))
         of = calls[-1].step if calls else -1
         result = Observation("tool_result", found.name, of, pack({"value": fix.original}))

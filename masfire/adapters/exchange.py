@@ -16,8 +16,9 @@ from masfire.adapters.identity import identify
 from masfire.adapters.wire import Builder, decoded, decompressed, encoded, is_events, rebuilt
 from masfire.errors import RefusedValue
 from masfire.recorder import ACTOR
+from masfire.trace.limits import exceeds_depth
 from masfire.trace.model import Action, Draw, Observation, Step
-from masfire.trace.payload import EMPTY, Payload, pack, unpack
+from masfire.trace.payload import EMPTY, MAX_DEPTH, Payload, pack, unpack
 
 if TYPE_CHECKING:
     from masfire.recorder import Actor, Recorder
@@ -27,6 +28,9 @@ _CODECS: tuple[tuple[bytes, Codec], ...] = (
     (b"/responses", responses_codec),
 )
 _RETRY = b"x-stainless-retry-count"
+_NOT_PLAIN = (b"\n", b"\r", b"NaN", b"Infinity", b"\\u", b"$json")
+"""What a request's bytes must not hold to stand in a trace as they are (no line breaks, JSON only)."""
+
 _counting = threading.Lock()
 
 
@@ -101,7 +105,7 @@ def exchange(run: Recorder, call: Call) -> Steps[Any]:
     call.delivery = yield from dialogue.of(run).read(call.body, call.codec, actor, call.attempt)
     call.changed = call.changed or call.delivery.changed
     parents = tuple(sorted(call.delivery.parents.union(actor.parents)))
-    proposed = _packed(call.body)
+    proposed = _proposed(call)
     steps = yield Submit(actor.agent, Action("model_call", call.model, proposed), actor.role, parents)
     response = None
     for step in steps:
@@ -281,6 +285,14 @@ def _count(run: Recorder, agent: str, attempt: int) -> int:
         if attempt == 0:
             counts[agent] = count + 1
     return count if attempt == 0 else max(count - 1, 0)
+
+
+def _proposed(call: Call) -> Payload:
+    """Return the request body as a payload: its own bytes where they can stand in a trace as they are."""
+    raw: bytes = call.request.content
+    if call.changed or any(mark in raw for mark in _NOT_PLAIN) or exceeds_depth(raw, MAX_DEPTH):
+        return _packed(call.body)
+    return Payload(raw)
 
 
 def _packed(value: dict[str, Any]) -> Payload:
