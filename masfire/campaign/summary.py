@@ -51,7 +51,8 @@ class PairCounts(_Part):
 class SystemSummary(_Part):
     """A system without faults: `tasks` tried, `solved` (ids) by most controls, RS_control.
 
-    `model` is who answered it: the model's name, `stub`, or empty.
+    `model` is who answered it: the model's name, `stub`, or empty. `errors` are the most frequent errors
+    of its controls.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SystemSummary(_Part):
     solved: list[str]
     controls: Rate
     control: Rate
+    errors: list[str]
 
 
 class CellSummary(_Part):
@@ -201,6 +203,7 @@ def _system(
         solved=[task["id"] for task in tasks if task["id"] in solved],
         controls=_rate(wilson(sum(bool(trial.success) for trial in judged), len(judged))),
         control=_rate(control_rate(controls)),
+        errors=[text for text, _ in Counter(row.error for row in rows if row.error).most_common(3)],
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 
 import click
@@ -43,9 +45,10 @@ def command(plan: str, system: str, task: str, fault: str, seed: int, out: str |
 
     address = FaultSpec.parse(fault).address if fault else ""
     path = Path(out) if out else Path(".masfire", "run", f"{run_id(system, address, task, seed)}.jsonl")
-    result = run_cell(
-        load_plan(plan), system, task, out=path, fault=address, seed=seed, folder=Path(plan).parent
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # what the system prints is not our result
+        result = run_cell(
+            load_plan(plan), system, task, out=path, fault=address, seed=seed, folder=Path(plan).parent
+        )
     if form == "json":
         print_json({**msgspec.to_builtins(result), "trace": str(path)})
     else:

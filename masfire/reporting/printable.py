@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that a terminal acts on or does not show: controls, formats, surrogates, separators."""
-
 
 def printable(text: str, *, limit: int = 0, lines: bool = False) -> str:
     r"""Return `text` with every character that is not simply shown written as an escape.
@@ -30,7 +25,7 @@ def _shown(letter: str, *, lines: bool) -> str:
         return letter if lines else "\\n"
     if letter == "\t":
         return "\t" if lines else "\\t"
-    if unicodedata.category(letter) in _HIDDEN:
+    if not letter.isprintable():
         code = ord(letter)
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return letter

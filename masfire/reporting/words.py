@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from masfire.campaign.summary import CellSummary, Rate, Summary
+from masfire.reporting.printable import printable
 
 NOTHING = "\N{EN DASH}"
 _LEGEND = (
@@ -95,6 +96,13 @@ def remarks(summary: Summary) -> list[str]:
             f"Stub control: {model.replies['stub']} replies were written by a perfect copier, not by a "
             "model; its systems are marked ~stub."
         )
+    for system in summary.systems:
+        if not system.solved:
+            why = f" Its errors: {'; '.join(printable(text, limit=200) for text in system.errors)}."
+            found.append(
+                f"{system.name} solved none of {_plural(system.tasks, 'task')} without faults, so none was "
+                f"injected.{why if system.errors else ''}"
+            )
     for verdict, why in (
         ("invalid", "not one injection was witnessed, so the cell says nothing"),
         ("short", f"fewer than the {summary.wanted} witnessed runs the plan wants"),

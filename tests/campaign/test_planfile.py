@@ -11,16 +11,7 @@ from masfire.campaign.plan import plan_schema
 from masfire.campaign.planfile import PlanError, dump_plan, load_plan, parse_plan
 from masfire.campaign.summary import summary_schema
 from masfire.errors import UsageError
-
-GOOD = """\
-masfire: plan/v1
-systems:
-  - name: one
-    system: pkg.mod:build
-    run: pkg.mod:run
-    check: pkg.mod:check
-tasks: tasks.jsonl
-"""
+from tests.support.plans import GOOD
 
 
 def mistakes(text: str) -> list[tuple[int, str]]:
