@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from masfire.trace.payload import EMPTY, Payload, unpack
+from masfire.trace.payload import ABSENT, EMPTY, Payload, unpack
 
 TRACE_VERSION = "trace/v1"
 
@@ -37,7 +37,7 @@ class Action(Struct, frozen=True, gc=False, omit_defaults=True, tag="action", ta
 
     `kind` is one of `tool_call`, `model_call`, `memory_read`, `memory_write`, `delegation`,
     `termination`, `event`. `proposed` is what the agent side offers after any fault and before
-    governance; `executed` is what governance let through (None: the same as proposed).
+    governance; `executed` is what governance let through (ABSENT: the same as proposed).
     A tool call's payload is {"args": {...}} or {"args": "<text that is no JSON object>"}; a model
     call's is the request body, {"model", "messages", "tools", ...}. `id` is the caller's own
     correlation id (a tool_call_id).
@@ -46,7 +46,7 @@ class Action(Struct, frozen=True, gc=False, omit_defaults=True, tag="action", ta
     kind: str
     name: str
     proposed: Payload
-    executed: Payload | None = None
+    executed: Payload = ABSENT
     id: str = ""
 
 
@@ -152,7 +152,7 @@ class Step(Struct, frozen=True, gc=False, omit_defaults=True):
         if isinstance(body, Message):
             return body.content
         if isinstance(body, Action):
-            return body.proposed if body.executed is None else body.executed
+            return body.executed or body.proposed
         if isinstance(body, Observation):
             return body.outcome
         if isinstance(body, Decision):
@@ -263,6 +263,7 @@ USER = "user"
 """The agent name of whoever wrote the task."""
 
 __all__ = [
-    "EMPTY", "TRACE_VERSION", "USER", "Action", "Body", "Decision", "Draw", "End", "Header", "Injection",
+    "ABSENT", "EMPTY",
+    "TRACE_VERSION", "USER", "Action", "Body", "Decision", "Draw", "End", "Header", "Injection",
     "Message", "Observation", "Payload", "Raw", "Step", "Trace",
 ]  # fmt: skip

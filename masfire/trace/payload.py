@@ -25,6 +25,9 @@ MAX_CONTAINERS = 1_000_000
 
 EMPTY: Payload = msgspec.Raw(b"null")
 
+ABSENT: Payload = msgspec.Raw(b"")
+"""No payload at all, which is not the same as null; false in a condition."""
+
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 

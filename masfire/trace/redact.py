@@ -170,7 +170,7 @@ class Redactor:
             changes[field] = self._off_text(old) if self.level == "content-off" and old else self.text(old)
         for field in payloads:
             old = getattr(record, field)
-            changes[field] = None if old is None else self.payload(old)
+            changes[field] = self.payload(old) if old else old
         for field in values:
             changes[field] = self._walk(getattr(record, field), 0)
         return msgspec.structs.replace(record, **changes)

@@ -55,7 +55,7 @@ def _without_raw(kind: type) -> type:
         shape = field.type
         if shape == Body:
             shape = Union[tuple(_without_raw(body) for body in get_args(Body))]  # noqa: UP007 - built at run time
-        elif shape == Payload or Payload in get_args(shape):
+        elif shape == Payload:
             shape = Any
         default = None if isinstance(field.default, Payload) else field.default
         if field.default_factory is not msgspec.NODEFAULT:

@@ -29,7 +29,7 @@ _NAMED = (
 
 _BLOCK = "-----{} [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
 _AUTH = r"authorization[\"']?\s*[:=]\s*[\"']?(?:basic|token|apikey|digest)\s+"
-_ASSIGNED = rf"(?:{_NAMED}|\btoken|\bauth)[\"']?\s*[:=]\s*"
+_ASSIGNED = rf"(?:{_NAMED}|\btoken|\bauth)\\*[\"']?\s*[:=]\s*\\*"
 
 SECRETS: tuple[Secret, ...] = (
     Secret("private-key", rf"{_BLOCK.format('BEGIN')}(?s:.*?)(?:{_BLOCK.format('END')}|\z)"),

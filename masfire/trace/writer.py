@@ -266,9 +266,9 @@ def _mended(record: Any) -> Any:
             changes[field] = tuple(part.encode("utf-8", "backslashreplace").decode() for part in value)
         elif isinstance(value, float) and not abs(value) < float("inf"):
             changes[field] = 0.0
-        elif isinstance(value, Payload):
+        elif isinstance(value, Payload) and value:
             changes[field] = _readable(value)
-        elif isinstance(value, msgspec.Struct):
+        elif isinstance(value, msgspec.Struct) and not isinstance(value, Payload):
             changes[field] = _mended(value)
     return msgspec.structs.replace(record, **changes)
 
