@@ -23,7 +23,6 @@ CELL = "_masfire_cell"
 
 _ASK = pytest.StashKey["Ask"]()
 _PROBLEMS = pytest.StashKey[list[str]]()
-_RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 
 _MARKER_HELP = (
     "masfire(faults=(), seeds=None, control=False, require_witnessed=True, budget=None, task=None, "
@@ -38,10 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker; prepare the places where problems and results are gathered."""
+    """Declare the marker; prepare the place where problems are gathered."""
     config.addinivalue_line("markers", _MARKER_HELP)
     config.stash[_PROBLEMS] = []
-    config.stash[_RESULTS] = []
     if any(config.getoption(f"masfire_{name}") is not None for name in options.HELP):
         from masfire.pytest_plugin.settings import read
 
@@ -78,8 +76,13 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Under xdist, refuse wrong markers in the report of their module: only reports reach the user."""
     report = yield
+    if not hasattr(collector.config, "workerinput"):
+        return report
+    for node in report.result:
+        if isinstance(node, pytest.Item):
+            _attach(node)
     problems = collector.config.stash[_PROBLEMS]
-    if problems and hasattr(collector.config, "workerinput"):
+    if problems:
         report.outcome, report.result = "failed", []
         report.longrepr = "\n".join(dict.fromkeys(problems))
         problems.clear()
@@ -90,23 +93,7 @@ def pytest_make_collect_report(
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Attach to each test what it asks for; refuse all wrong markers at once."""
     for item in items:
-        if not _wanted(item, getattr(item, "fixturenames", ())):
-            continue
-        from dataclasses import replace
-
-        ask = _ask(item)
-        if ask is None:
-            continue
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        if CELL in params:
-            ask = replace(ask, cells=(params[CELL],))
-        elif len(ask.cells) > 1:
-            config.stash[_PROBLEMS].append(
-                f"{ask.where}: {item.name!r} cannot be run under {len(ask.cells)} cells, because pytest does "
-                "not parametrize it (a unittest.TestCase?). Give it one fault and one seed, or make it a "
-                "plain function or class."
-            )
-        item.stash[_ASK] = ask
+        _attach(item)
     problems = config.stash[_PROBLEMS]
     if problems:
         raise pytest.UsageError("\n".join(dict.fromkeys(problems)))
@@ -148,33 +135,40 @@ def pytest_runtest_makereport(
     return (yield)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Collect the results where the terminal is: in the controller under xdist."""
-    if not hasattr(session.config, "workerinput"):
-        session.config.pluginmanager.register(_Collector(session.config), "masfire-results")
-
-
-class _Collector:
-    """Gathers the runs of every report, those from xdist workers too."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.results = config.stash[_RESULTS]
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the runs of a call-phase report with its outcome."""
-        for run in getattr(report, "masfire_runs", ()):
-            self.results.append({**run, "nodeid": report.nodeid, "outcome": report.outcome})
-
-
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print what was injected, witnessed and survived, and how to replay each failure."""
-    results = config.stash.get(_RESULTS, [])
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    results = [
+        {**run, "nodeid": report.nodeid, "outcome": report.outcome}
+        for report in reports
+        for run in getattr(report, "masfire_runs", ())
+    ]
     if results:
         from masfire.pytest_plugin.settings import read
         from masfire.pytest_plugin.summary import render
 
         render(terminalreporter, results, read(config))
+
+
+def _attach(item: pytest.Item) -> None:
+    """Attach to the test what it asks for, or note what is wrong with it."""
+    if not _wanted(item, getattr(item, "fixturenames", ())):
+        return
+    ask = _ask(item)
+    if ask is None:
+        return
+    from dataclasses import replace
+
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if CELL in params:
+        ask = replace(ask, cells=(params[CELL],))
+    elif len(ask.cells) > 1:
+        item.config.stash[_PROBLEMS].append(
+            f"{ask.where}: {item.name!r} cannot be run under {len(ask.cells)} cells, because pytest does "
+            "not parametrize it (a unittest.TestCase?). Give it one fault and one seed, or make it a "
+            "plain function or class."
+        )
+    item.stash[_ASK] = ask
 
 
 def _wanted(node: pytest.Item, fixtures: Any) -> bool:

@@ -137,12 +137,32 @@ def test_xdist_gives_the_same_table_and_survives_odd_text(
     assert table() == table("-n", "2")
 
 
-def test_xdist_reports_a_bad_marker(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_xdist_reports_bad_markers(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     load_installed_plugins(pytester, monkeypatch)
-    pytester.makepyfile("import pytest\n@pytest.mark.masfire(faults=['chaos'])\ndef test_it(): pass\n")
+    pytester.makepyfile(
+        test_unknown="""
+        import pytest
+
+        @pytest.mark.masfire(faults=["chaos"])
+        def test_it():
+            pass
+        """,
+        test_unexpandable="""
+        import unittest
+        import pytest
+
+        class TestDesk(unittest.TestCase):
+            @pytest.mark.masfire(seeds=[0, 1])
+            def test_it(self):
+                pass
+        """,
+    )
     result = pytester.runpytest_subprocess("-n", "1")
     assert result.ret != 0
-    assert "Unknown fault 'chaos'" in str(result.stdout) + str(result.stderr)
+    text = str(result.stdout)
+    assert "INTERNALERROR" not in text
+    assert "Unknown fault 'chaos'" in text
+    assert "'test_it' cannot be run under 2 cells" in text
 
 
 def test_junit_properties(pytester: pytest.Pytester) -> None:
