@@ -113,9 +113,9 @@ def heard(name: str, text: str) -> HumanMessage:
     return HumanMessage(text, name=name)
 
 
-def outcome(state: State) -> dict[str, Any]:
-    """Return what the customer gets: the writer's letter and the bookings."""
-    return {"confirmation": last(state, "writer"), "booked": state.get("booked", [])}
+def outcome(state: State, author: str = "writer") -> dict[str, Any]:
+    """Return what the customer gets: the author's last letter and the bookings."""
+    return {"confirmation": last(state, author), "booked": state.get("booked", [])}
 
 
 def since(state: State, mark: str, *names: str) -> list[Turn]:

@@ -36,7 +36,7 @@ def planner(state: State) -> dict[str, Any]:
 def clerk(state: State) -> dict[str, Any]:
     """Write the call for the next step of the plan."""
     step = ordered(last(state, "planner"))[len(reading(state, "stock"))]
-    seen = [*reading(state, "reader", "planner"), ("step", step)]
+    seen = [*reading(state, "reader"), ("step", step)]
     return {"messages": [speak(prompts.CLERK, seen)]}
 
 

@@ -51,11 +51,7 @@ def clerk(state: State) -> dict[str, Any]:
     """Write the call for the next step of the plan."""
     steps = ordered(last(state, "planner"))
     step = steps[len([turn for turn in since(state, "planner", "stock") if not failed(turn)])]
-    return {"messages": [speak(prompts.CLERK, [*_latest(state), ("step", step)])]}
-
-
-def _latest(state: State) -> list[tuple[str, str]]:
-    return [("reader", last(state, "reader")), ("planner", last(state, "planner"))]
+    return {"messages": [speak(prompts.CLERK, [("reader", last(state, "reader")), ("step", step)])]}
 
 
 def after_stock(state: State) -> str:
@@ -82,10 +78,11 @@ def build() -> Any:
         return {"messages": [heard("stock", use(catalogue, last(state, "clerk")))], "booked": ledger.rows()}
 
     def critic(state: State) -> dict[str, Any]:
-        letters = since(state, "reader", "writer")
-        seen = [*reading(state, "customer"), *letters[-1:]]
-        wanted = speak(prompts.CRITIC, seen)
-        wrong = disagreement(str(wanted.content), letters[-1][1] if letters else "", ledger.rows())
+        letters = since(state, "reader", "writer")[-1:]
+        if letters and "accept" in str(speak(prompts.GATE, letters).content):
+            return {"messages": [heard("critic", "approve")]}
+        wanted = speak(prompts.CRITIC, [*letters, *reading(state, "customer")])
+        wrong = disagreement(str(wanted.content), letters[0][1] if letters else "", ledger.rows())
         if wrong:
             ledger.cancel()
         verdict = f"revise: {wrong}" if wrong else "approve"

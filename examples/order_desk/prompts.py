@@ -100,10 +100,37 @@ def letter(kind: str, quantity: int, item: str, city: str) -> str:
 def _clerk_examples() -> list[Example]:
     steps = ("check_stock", "quote_price", "check_stock", "place_order")
     return [
-        ([("reader", order(k, q, i, c)), ("planner", plan(k)), ("step", step)], call(step, q, i, c))
+        ([("reader", order(k, q, i, c)), ("step", step)], call(step, q, i, c))
         for step, (k, q, i, c, _) in zip(steps, _MAILS, strict=True)
     ]
 
+
+def _critic_examples() -> list[Example]:
+    examples: list[Example] = []
+    for at, (k, q, i, c, mail) in enumerate(_MAILS):
+        other = CITIES[(CITIES.index(c) + 5) % len(CITIES)]
+        wrong = letter(k, q + 2, i, other) if at in (0, 2) else letter(k, q, i, c)
+        examples.append(([("writer", wrong), ("customer", mail)], order(k, q, i, c)))
+    return examples
+
+
+_INSTRUCTIONS = [
+    (step, q, i, c)
+    for step, (_, q, i, c, _) in zip(
+        ("check_stock", "quote_price", "check_stock", "place_order"), _MAILS, strict=True
+    )
+]
+
+
+def _peer_examples(earlier: int) -> list[Example]:
+    examples: list[Example] = []
+    for k, q, i, c, mail in _MAILS:
+        said = order(k, q, i, c)
+        examples.append(([("customer", mail), *[(who, said) for who in ("sales", "depot")[:earlier]]], said))
+    return examples
+
+
+_PEER = {"sales": _peer_examples(0), "depot": _peer_examples(1), "billing": _peer_examples(2)}
 
 READER = Role(
     "reader",
@@ -134,12 +161,55 @@ WRITER = Role(
         for k, q, i, c, _ in _MAILS
     ],
 )
+GATE = Role(
+    "critic",
+    "You are the critic. Check the writer's letter. Check it always. Do you check or accept the letter? "
+    "Answer with one word.",
+    [],
+    {"enum": ["check", "accept"]},
+)
 CRITIC = Role(
     "critic",
-    "You are the critic. Read the customer's e-mail again. Copy kind, quantity, item and city from the e-mail.",
-    [
-        ([("customer", mail), ("writer", letter(k, q, i, c))], order(k, q, i, c))
-        for k, q, i, c, mail in _MAILS
-    ],
+    "You are the critic. Read the customer's e-mail again. Copy kind, quantity, item and city from it.",
+    _critic_examples(),
     ORDER,
 )
+
+INSTRUCTOR_FIRST = Role(
+    "instructor",
+    "You are the instructor. Let the assistant check the stock. Copy the numbers and names of the e-mail.",
+    [([("customer", mail)], call("check_stock", q, i, c)) for _, q, i, c, mail in _MAILS],
+    CALL,
+)
+INSTRUCTOR_THEN = Role(
+    "instructor",
+    "You are the instructor. The stock was checked. An order needs place_order, a quote needs quote_price.",
+    [
+        ([("stock", stocked(q, i, c)), ("customer", mail)], call(KINDS[k], q, i, c))
+        for k, q, i, c, mail in _MAILS
+    ],
+    CALL,
+)
+ASSISTANT = Role(
+    "assistant",
+    "You are the assistant. Do what the instructor says: copy the instruction into one tool call as JSON.",
+    [([("instructor", call(step, q, i, c))], call(step, q, i, c)) for step, q, i, c in _INSTRUCTIONS],
+    CALL,
+)
+ASSISTANT_WRITES = Role(
+    "assistant",
+    "You are the assistant. Tell the customer the result in one sentence. Copy every name and number.",
+    [([("stock", result(k, q, i, c))], letter(k, q, i, c)) for k, q, i, c, _ in _MAILS],
+)
+
+
+def peer(name: str) -> Role:
+    """Return the role of one peer of the mesh: it says what the whole conversation orders."""
+    duty = {
+        "sales": "You are sales, one of three peers.",
+        "depot": "You are the depot, one of three peers.",
+        "billing": "You are billing, one of three peers.",
+    }[name]
+    return Role(
+        name, f"{duty} Copy kind, quantity, item and city of the customer's wish.", _PEER[name], ORDER
+    )
