@@ -82,7 +82,7 @@ def _value(
     cases = [(said, _at(answer, path)) for said, answer in shown]
     copied = _copied(schema, cases, turns)
     if copied is None:
-        copied = _agreeing(path, shown, known, schema)
+        copied = _agreeing(path, shown, known, schema, turns)
     known[path] = copied
     return copied
 
@@ -149,10 +149,18 @@ def _agreeing(
     shown: Sequence[tuple[tuple[Turn, ...], Any]],
     known: dict[tuple[str, ...], Any],
     schema: dict[str, Any],
+    turns: Sequence[Turn],
 ) -> Any:
-    """Return the value of the example that agrees most with what was copied already."""
+    """Return the value of the example that agrees most with what was copied and with what is said now."""
+    words = _telling_words(path, shown)
+    said = _words(turns)
     best = max(
-        shown, key=lambda case: sum(_at(case[1], at) == value for at, value in known.items()), default=None
+        shown,
+        key=lambda case: (
+            len(words.get(_hashable(_at(case[1], path)), set()) & said),
+            sum(_at(case[1], at) == value for at, value in known.items()),
+        ),
+        default=None,
     )
     value = _at(best[1], path) if best is not None else None
     if value is not None:
@@ -163,6 +171,29 @@ def _agreeing(
     return {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}.get(
         str(schema.get("type")), ""
     )
+
+
+def _telling_words(
+    path: tuple[str, ...], shown: Sequence[tuple[tuple[Turn, ...], Any]]
+) -> dict[str, set[str]]:
+    """Return, per value at `path`, the words said in all examples that have it and in none that has not."""
+    always: dict[str, set[str]] = {}
+    for said, answer in shown:
+        value = _hashable(_at(answer, path))
+        always[value] = always[value] & _words(said) if value in always else _words(said)
+    return {
+        value: words
+        - {w for said, answer in shown if _hashable(_at(answer, path)) != value for w in _words(said)}
+        for value, words in always.items()
+    }
+
+
+def _words(turns: Sequence[Turn]) -> set[str]:
+    return {word.lower() for turn in turns for word in re.findall(r"[^\W\d]+", turn.text)}
+
+
+def _hashable(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _mentioned(text: str, schema: dict[str, Any]) -> Any:
