@@ -101,7 +101,10 @@ class Campaign:
     def _execute(self, results: Results, model: Served) -> None:
         self._slot = model.slot
         done = results.ids()
-        pool = self._pool(model)
+        with self._pool(model) as pool:
+            self._phases(results, done, pool)
+
+    def _phases(self, results: Results, done: set[str], pool: LocalPool) -> None:
         self._phase("fault-free controls", list(cells.controls(self.plan, self._tasks)), results, done, pool)
         self._solutions = results.solutions(self.plan.control_seeds)
         jobs = list(self._injections(results, self.plan.seeds))

@@ -43,7 +43,8 @@ class LocalPool:
     """Executes orders in `workers` processes at a time.
 
     A run that takes longer than `limit` seconds (None: no limit) is killed with its worker. Workers
-    write what systems print to the file `log`. When this process dies, they end by themselves.
+    write what systems print to the file `log`, stay for the next `run`, and end with `close`, or by
+    themselves when this process dies.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LocalPool:
         self._setting, self._workers, self._limit, self._fresh = setting, workers, limit, fresh
         self._log, self._environment = log, dict(environment)
         self._live: set[_Worker] = set()
+        self._idle: list[_Worker] = []
         self._lock = threading.Lock()
         self._closed = False
 
@@ -81,14 +83,26 @@ class LocalPool:
                 if isinstance(item, MasfireError):
                     raise item
                 yield item
+        except BaseException:
+            self._stop()
+            raise
         finally:
-            self.close()
             for thread in threads:
                 thread.join()
-            self._closed = False
 
     def close(self) -> None:
-        """Kill every worker."""
+        """End every worker; no further run can be executed."""
+        self._stop()
+        for worker in list(self._live):
+            self._end(worker)
+
+    def __enter__(self) -> LocalPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _stop(self) -> None:
         with self._lock:
             self._closed = True
             for worker in self._live:
@@ -102,7 +116,7 @@ class LocalPool:
         worker: _Worker | None = None
         try:
             while not self._closed and (order := todo.get()) is not None:
-                worker = worker or self._start()
+                worker = worker or self._ready()
                 came = worker.execute(order, self._limit)
                 if isinstance(came, Lost) or self._fresh:
                     self._end(worker)
@@ -116,12 +130,14 @@ class LocalPool:
             done.put(WorkerFailed(f"A worker process cannot be started: {error}."))
         finally:
             if worker is not None:
-                self._end(worker)
+                self._idle.append(worker)
 
-    def _start(self) -> _Worker:
+    def _ready(self) -> _Worker:
         with self._lock:
             if self._closed:
                 raise WorkerFailed("The campaign is over.")
+            if self._idle:
+                return self._idle.pop()
             worker = _Worker(self._setting, self._log, self._environment)
             self._live.add(worker)
         try:
