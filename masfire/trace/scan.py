@@ -17,7 +17,7 @@ _SEQ = 24
 
 _PLAIN = re.compile(
     rb'[^,]*,"record":"step","step":[^,]*,"time":[^,]*,'
-    rb'("agent":"[^"\\\n]*","body":\{"type":"[^"]*"(?:,"kind":"[^"\\\n]*")?)'
+    rb'("agent":"[^"\\\n]*","body":\{"type":"[^"]*"(?:,"kind":"[^"\\\n]*"|(?!,"kind")))'
 )
 """Classes of one character are the fast ones; a match cannot leave its line, whose fields it names."""
 

@@ -1,0 +1,204 @@
+"""Laws of the record: dump then load is the identity; truth can be hidden; the gate has one order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masfire.recorder import Recorder
+from masfire.trace.io import TraceWriter, read_trace, scan
+from masfire.trace.model import (
+    Action,
+    Body,
+    Decision,
+    Draw,
+    End,
+    Header,
+    Injection,
+    Message,
+    Observation,
+    Step,
+    Trace,
+)
+from masfire.trace.payload import ABSENT, pack, unpack
+from masfire.trace.redact import Redactor
+
+TEXT = st.text(st.characters(), max_size=20)
+NAME = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**80), 2**80) | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+PAYLOAD = JSON.map(pack)
+DRAW = st.builds(
+    Draw, NAME, NAME, st.integers(0, 9), st.floats(0, 1e6), st.integers(0, 10**9), st.integers(0, 9)
+)
+VISIBLE: st.SearchStrategy[Body] = st.one_of(
+    st.builds(Message, st.lists(NAME, max_size=3).map(tuple), PAYLOAD, NAME),
+    st.builds(Action, NAME, NAME, PAYLOAD, st.just(ABSENT) | PAYLOAD, NAME),
+    st.builds(Observation, NAME, NAME, st.integers(-1, 50), PAYLOAD, st.booleans(), st.none() | DRAW),
+    st.builds(Decision, NAME, NAME, NAME, st.integers(-1, 50), PAYLOAD),
+)
+HIDDEN = st.builds(Injection, NAME, NAME, NAME, NAME, PAYLOAD, PAYLOAD)
+BODIES = st.lists(VISIBLE | HIDDEN, max_size=12)
+HEADER = st.builds(
+    Header, NAME, task=PAYLOAD, seed=st.integers(0, 2**63), faults=st.lists(NAME, max_size=2).map(tuple)
+)
+END = st.none() | st.builds(
+    End, NAME, NAME, PAYLOAD, st.none() | st.booleans(), st.integers(0, 99), st.floats(0, 1e9)
+)
+TIME = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def numbered(bodies: Sequence[Body], draw: st.DataObject) -> list[Step]:
+    """Return steps with dense indices, hidden ones sharing the index that they mark."""
+    steps: list[Step] = []
+    index = 0
+    for body in bodies:
+        parents = draw.draw(st.sets(st.integers(0, max(index - 1, 0)), max_size=3)) if index else set()
+        steps.append(
+            Step(index, draw.draw(TIME), draw.draw(NAME), body, draw.draw(NAME), tuple(sorted(parents)))
+        )
+        index += not isinstance(body, Injection)
+    return steps
+
+
+@given(HEADER, BODIES, END, st.data())
+def test_dump_then_load_is_the_identity(
+    header: Header, bodies: list[Body], end: End | None, data: st.DataObject
+) -> None:
+    steps = numbered(bodies, data)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t"
+        writer = TraceWriter(path, header)
+        stored = [writer.write(step) for step in steps]
+        writer.close(end)
+        trace = read_trace(path)
+        assert stored == steps
+        assert trace == Trace(
+            header,
+            tuple(step for step in steps if step.kind != "injection"),
+            tuple(step for step in steps if step.kind == "injection"),
+            end,
+        )
+        seen = [(one.step, one.agent, one.kind) for one in scan(path)]
+        assert seen == [(step.step, step.agent, step.kind) for step in trace.steps]
+
+
+def alike(left: Any, right: Any) -> bool:
+    """Return whether two JSON values are the same, NaN and types included."""
+    if isinstance(left, float) and isinstance(right, float):
+        return (math.isnan(left) and math.isnan(right)) or (left == right and repr(left) == repr(right))
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(alike, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(alike(left[key], right[key]) for key in left)
+    return type(left) is type(right) and left == right
+
+
+@given(JSON)
+def test_a_value_survives_its_payload(value: Any) -> None:
+    assert alike(unpack(pack(value)), value)
+
+
+@given(HEADER, BODIES, END, st.data())
+def test_blind_leaves_no_truth_and_no_gap(
+    header: Header, bodies: list[Body], end: End | None, data: st.DataObject
+) -> None:
+    steps = numbered(bodies, data)
+    visible = tuple(step for step in steps if step.kind != "injection")
+    hidden = tuple(step for step in steps if step.kind == "injection")
+    blind = Trace(header, visible, hidden, end).blind()
+    assert blind == Trace(msgspec.structs.replace(header, faults=(), launch={}), visible, (), end)
+    assert [step.step for step in blind.steps] == list(range(len(visible)))
+
+
+WORD = st.sampled_from([
+    "sk-" + "k" * 20, "hello", 'say "hi"', "a\nb", "C:\\dir", "password", "api_key", "token",
+    "Bearer " + "t" * 16, "\u2028", "ghp_" + "g" * 30, "://u:secret@h", "max_tokens", ": ", "{",
+    "AKIA" + "A" * 16, "naïve", "\x1b[",
+])  # fmt: skip
+PROSE = st.lists(WORD, min_size=1, max_size=3).map(" ".join)
+NESTING = st.recursive(
+    PROSE,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(PROSE, inner, max_size=3),
+        inner.map(json.dumps),
+        inner.map(lambda value: json.dumps(value, ensure_ascii=False, indent=1)),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300)
+@given(NESTING)
+def test_what_is_not_suspected_holds_no_secret(value: Any) -> None:
+    """A fast look at encoded text never passes over what a slow look at decoded values finds."""
+    redactor = Redactor()
+    step = Step(0, 1.0, "a", Message(("b",), pack(value)))
+    if not redactor.suspects(msgspec.json.encode(step)):
+        assert redactor.value(value) == value
+    extra = Redactor(["hello", r"naïve\w*"])
+    if not extra.suspects(msgspec.json.encode(step)):
+        assert extra.value(value) == value
+
+
+@given(NESTING)
+def test_redacting_twice_is_redacting_once(value: Any) -> None:
+    redactor = Redactor()
+    once = redactor.value(value)
+    again = json.dumps(redactor.value(once))
+    assert "k" * 20 not in json.dumps(once)
+    assert "g" * 30 not in again
+
+
+PLANS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=0, max_size=3)
+
+
+def interceptor(plan: list[int], log: list[str], name: int) -> Any:
+    """Return an interceptor that multiplies the n-th step it sees by the n-th number of its plan."""
+    seen = 0
+
+    def act(step: Step, history: Sequence[Step]) -> Sequence[Step]:
+        nonlocal seen
+        copies = plan[seen % len(plan)]
+        seen += 1
+        log.append(f"{name}:{step.value}:{len(history)}:{step.step}")
+        mark = Step(step.step, step.time, step.agent, Injection(str(name), "a", "injected"))
+        return [mark, *(step.with_payload(pack(f"{step.value}.{n}")) for n in range(copies))]
+
+    return act
+
+
+@given(PLANS, st.integers(1, 4))
+def test_submit_and_asubmit_agree_and_go_depth_first(plans: list[list[int]], count: int) -> None:
+    def play(*, waiting: bool) -> tuple[list[str], list[Any], Trace]:
+        log: list[str] = []
+        acts = [interceptor(plan, log, name) for name, plan in enumerate(plans)]
+        recorder = Recorder(Header(run="r"), interceptors=acts, clock=lambda: 1.0)
+        delivered: list[Any] = []
+        for number in range(count):
+            body = Message(("b",), pack(str(number)))
+            if waiting:
+                delivered.append(asyncio.run(recorder.asubmit("a", body)))
+            else:
+                delivered.append(recorder.submit("a", body))
+        return log, delivered, recorder.trace()
+
+    log, delivered, trace = play(waiting=False)
+    assert (log, delivered, trace) == play(waiting=True)
+    assert [step for group in delivered for step in group] == list(trace.steps)
+    assert [step.step for step in trace.steps] == list(range(len(trace)))
+    paths = [[int(part) for part in step.value.split(".")] for step in trace.steps]
+    assert paths == sorted(paths)
