@@ -204,6 +204,8 @@ class Recorder:
         finally:
             _ASIDE.reset(token)
         if inspect.isawaitable(replacement):
+            if inspect.iscoroutine(replacement):
+                replacement.close()
             raise TypeError("An interceptor that waits needs asubmit; this step came through submit.")
         for item in replacement:
             self._descend(item, level + 1, recorded)
