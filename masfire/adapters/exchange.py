@@ -104,7 +104,9 @@ def exchange(run: Recorder, call: Call) -> Steps[Any]:
         call.changed = call.door.prepare(call.body, agent=actor.agent, count=count)
     call.delivery = yield from dialogue.of(run).read(call.body, call.codec, actor, call.attempt)
     call.changed = call.changed or call.delivery.changed
-    parents = tuple(sorted(call.delivery.parents.union(actor.parents)))
+    # What is in the request, and the last thing that woke the agent even if its words are not.
+    found = call.delivery.parents
+    parents = tuple(sorted(found.union(actor.parents[-1:]) if found else actor.parents))
     proposed = _proposed(call)
     steps = yield Submit(actor.agent, Action("model_call", call.model, proposed), actor.role, parents)
     response = None
