@@ -103,6 +103,7 @@ class _Reading:
         self.torn = False
         self.numbering: Numbering | None = None
         self._records = 0
+        self._ascii = True
         self._changes: list[Migration] = []
 
     def begun(self) -> Header:
@@ -129,7 +130,7 @@ class _Reading:
         decode, seed, crc, head = lines.decode_step, self.seed, crc32, lines.HEAD
         longest = max(map(len, batch), default=0)
         harmless = self._harmless
-        plain = longest <= 2 * self.limits.depth + _OVERHEAD and all(map(bytes.isascii, batch))
+        plain = self._ascii and longest <= 2 * self.limits.depth + _OVERHEAD
         while start < len(batch):
             seq = first = self.seqs[lines.MAIN]
             steps = self.steps
@@ -166,7 +167,12 @@ class _Reading:
 
     def _harmless(self, line: bytes) -> bool:
         """Return whether a line is text that nests no deeper than allowed; rarely says no wrongly."""
-        return line.isascii() and (
+        if not line.isascii():
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return False
+        return (
             len(line) <= 2 * self.limits.depth + _OVERHEAD
             or line.count(b"{") + line.count(b"[") <= self.limits.depth
         )
@@ -180,10 +186,13 @@ class _Reading:
         longest = self.limits.line_bytes
         parts: list[bytes] = []
         waiting = 0
+        carried = True
         with open(self.path, "rb") as file:
             file.seek(start)
             while block := file.read(_BLOCK):
                 batch = block.split(b"\n")
+                ascii_block = block.isascii()
+                self._ascii, carried = carried and ascii_block, ascii_block and (carried or len(batch) > 1)
                 if len(batch) > 1:
                     batch[0] = b"".join([*parts, batch[0]])
                     last = batch.pop()
