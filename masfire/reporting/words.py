@@ -83,11 +83,10 @@ def remarks(summary: Summary) -> list[str]:
     found = [_LEGEND]
     if model.name:
         heat = "the systems' own" if model.temperature is None else f"{model.temperature:g}"
-        place = "local" if model.local else "nowhere" if model.name == "stub" else model.endpoint
-        found.append(
-            f"Model: {model.name} ({place}), temperature {heat}, seeds {_list(summary.control_seeds)}."
-        )
-    asked = sum(model.replies.values())
+        place = "local" if model.local else model.endpoint
+        named = "none" if model.stub == "only" else f"{model.name} ({place}), temperature {heat}"
+        found.append(f"Model: {named}; seeds {_list(summary.control_seeds)}.")
+    asked = model.replies.get("cache", 0) + model.replies.get("live", 0)
     if model.cache and asked:
         saved = model.replies.get("cache", 0)
         found.append(f"Reply cache on: {saved} of {asked} model replies ({saved / asked:.0%}) came from it.")

@@ -35,6 +35,12 @@ def start(plan: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
+def wait_for(campaign: subprocess.Popen[bytes], out: Path, traces: int) -> None:
+    """Wait until so many traces are written, or the campaign is over."""
+    while campaign.poll() is None and len(list((out / "traces").glob("[!.]*.jsonl"))) < traces:
+        time.sleep(0.003)
+
+
 def inspect(out: Path) -> Counter[str]:
     """Read every file there is; return how often each run id has a row."""
     for trace in (out / "traces").glob("*"):
@@ -75,12 +81,12 @@ def test_fifty_kills(tmp_path: Path) -> None:
         plan = write_plan(tmp_path / "plan.yaml", model.url, **PLAN)
         while kills < KILLS:
             campaign = start(plan, out)
-            # Mostly while runs are under way, sometimes while it is only starting.
-            pause = rng.uniform(0.0, 0.6) if kills % 5 == 0 else rng.uniform(0.6, 1.6)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                campaign.wait(timeout=pause)
+            if kills % 5:  # mostly while runs are under way, sometimes while it is only starting
+                wait_for(campaign, out, sum(before.values()) + rng.randrange(10))
+            time.sleep(rng.uniform(0.0, 0.06 if kills % 5 else 0.8))
             if campaign.poll() is not None:  # it was faster: everything is there, so begin anew
-                assert campaign.returncode == 0, campaign.communicate()[1]
+                _, errors = campaign.communicate()
+                assert campaign.returncode == 0, errors
                 assert sum(inspect(out).values()) == RUNS
                 out.rename(tmp_path / f"done-{kills}")
                 before = Counter()
