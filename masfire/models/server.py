@@ -31,6 +31,9 @@ def parameters(settings: dict[str, Any]) -> Any:
     params.fit_params = False
     # What a slot remembers of earlier prompts changes rounding, and so, rarely, a sampled token.
     params.cache_prompt = settings["prefix_cache"]
+    # A request takes over the slot whose last prompt begins alike; a few shared words are no reason to
+    # throw another agent's long prompt out.
+    params.slot_prompt_similarity = 0.5
     params.cache_ram_mib = 0
     params.cache_idle_slots = False
     params.ui = False
