@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
+from langgraph.types import RetryPolicy
+from openai import APIError
 
 from examples.order_desk import prompts
 from examples.order_desk.agents import (
@@ -28,6 +30,8 @@ from examples.order_desk.linear import planner, writer
 
 ROUNDS = 3
 """How often the work is done at most."""
+RETRY = RetryPolicy(max_attempts=2, initial_interval=0.05, retry_on=APIError)
+"""What a node does when the model's server refuses a request: try once more."""
 TRIES = 3
 """How often one agent may try one thing at most."""
 
@@ -90,9 +94,9 @@ def build() -> Any:
 
     graph = StateGraph(State)
     for name, node in (("reader", reader), ("planner", planner), ("clerk", clerk), ("writer", writer)):
-        graph.add_node(name, node)
+        graph.add_node(name, node, retry_policy=RETRY)
     graph.add_node("stock", stock)
-    graph.add_node("critic", critic)
+    graph.add_node("critic", critic, retry_policy=RETRY)
     graph.add_edge(START, "reader")
     graph.add_edge("reader", "planner")
     graph.add_conditional_edges("planner", after_planner, ["planner", "clerk", "critic"])
