@@ -27,7 +27,7 @@ TASK: ContextVar[TaskNote | None] = ContextVar("masfire_langgraph_task", default
 
 _SIGNATURES = {
     "run_with_retry": ("task", "retry_policy", "configurable"),
-    "arun_with_retry": ("task", "retry_policy", "stream", "configurable"),
+    "arun_with_retry": ("task", "retry_policy", "stream"),  # what follows differs between 1.0 and 1.2
     "tick": ("self",),
     "after_tick": ("self",),
 }
@@ -94,20 +94,18 @@ def patch_runner(module: ModuleType) -> Undo:
         carry_out(note, task, _submit(recorder, note, offers(note, task)))
         return result
 
-    async def arun_with_retry(
-        task: Any, retry_policy: Any, stream: bool = False, configurable: Any = None
-    ) -> Any:
+    async def arun_with_retry(task: Any, retry_policy: Any, stream: bool = False, **more: Any) -> Any:
         recorder = current()
         note = None if recorder is None else _note(recorder, task)
         if recorder is None or note is None:
-            return await arun(task, retry_policy, stream, configurable)
+            return await arun(task, retry_policy, stream, **more)
         if note.view.kind == "function":
             task = greeted(note, task, await _asubmit(recorder, note, greeting(note, task)))
         if note.view.board.has_mail:
             task = enter(note, task)
         actor, produced, inner = ACTOR.set(note.actor), PRODUCED.set(note.produced), TASK.set(note)
         try:
-            result = await arun(task, retry_policy, stream, configurable)
+            result = await arun(task, retry_policy, stream, **more)
         finally:
             TASK.reset(inner)
             PRODUCED.reset(produced)
