@@ -146,12 +146,12 @@ def test_a_run_that_hangs_is_killed_and_the_others_go_on(tmp_path: Path, model: 
     began = time.monotonic()
     summary = only(
         tmp_path, model, run="hang", seeds="[0]", controls="1",
-        budget="{seconds: 0.5}", executor="{workers: 1, grace: 0.5}",
+        budget="{seconds: 4}", executor="{workers: 1, grace: 1}",
     )  # fmt: skip
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert summary.endings == {"completed": 3, "timeout": 1}
     (late,) = [row for row in rows(tmp_path) if row.status == "timeout"]
-    assert (late.task, late.success, late.error) == ("two", False, "killed after 1 seconds")
+    assert (late.task, late.success, late.error) == ("two", False, "killed after 5 seconds")
     trace = read_trace(tmp_path / "out" / "traces" / late.trace)
     assert trace.end is not None
     assert (trace.end.status, len(trace)) == ("timeout", late.steps)
