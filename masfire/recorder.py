@@ -37,8 +37,8 @@ class Sink(Protocol):
     def write(self, step: Step) -> Step:
         """Write one step durably; return it as stored (redacted)."""
 
-    def close(self, end: End | None) -> None:
-        """Write the end record, if any, and release the resource."""
+    def close(self, end: End | None) -> End | None:
+        """Write the end record, if any, and release the resource; return the record as stored (redacted)."""
 
 
 class Witness(Protocol):
@@ -183,7 +183,8 @@ class Recorder:
                 seconds = time.monotonic() - self._started
                 self._end = End(status, error, packed, success, len(self.steps), seconds)
                 if self._sink is not None:
-                    self._close(self._sink, self._end)
+                    # What is told of a run must hold no more than its record: errors quote keys.
+                    self._end = self._close(self._sink, self._end) or self._end
             return self.trace()
 
     def trace(self) -> Trace:
@@ -295,11 +296,12 @@ class Recorder:
             self._missed(failure)
             return None
 
-    def _close(self, sink: Sink, end: End) -> None:
+    def _close(self, sink: Sink, end: End) -> End | None:
         try:
-            sink.close(end)
+            return sink.close(end)
         except RecordingError as failure:
             self._missed(failure)
+            return None
 
     def _missed(self, failure: RecordingError) -> None:
         missed = self.notes["unrecorded"] = self.notes.get("unrecorded", 0) + 1

@@ -114,18 +114,23 @@ class TraceWriter:
                 self.steps = step.step + 1
         return step
 
-    def close(self, end: End | None = None) -> None:
-        """Write the end record, if any, and release the file. A forked child's end is not the run's."""
+    def close(self, end: End | None = None) -> End | None:
+        """Write the end record, if any, and release the file; return the record as stored.
+
+        A forked child's end is not the run's.
+        """
+        if end is not None and self._redactor is not None:
+            end = self._redactor.end(end)
         with self._lock:
             if self._fd < 0:
-                return
+                return end
             try:
                 if end is not None and not (self._forked or self._writer):
-                    stored = self._redactor.end(end) if self._redactor is not None else end
-                    self._append(End, _encode(stored))
+                    self._append(End, _encode(end))
             finally:
                 os.close(self._fd)
                 self._fd = -1
+        return end
 
     def __enter__(self) -> TraceWriter:
         return self
@@ -223,8 +228,9 @@ class MemorySink:
         """Return the step as a file would store it."""
         return store(step, self._redactor)[0]
 
-    def close(self, end: End | None = None) -> None:
-        """Nothing is held open."""
+    def close(self, end: End | None = None) -> End | None:
+        """Return the end record as a file would store it; nothing is held open."""
+        return self._redactor.end(end) if end is not None and self._redactor is not None else end
 
 
 def store(step: Step, redactor: Redactor | None) -> tuple[Step, bytes]:
