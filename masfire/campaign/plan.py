@@ -97,6 +97,7 @@ class Model(_Part):
     slots: Annotated[int, Field(ge=1, le=64)] = 8
     slot: Annotated[int, Field(ge=256)] = 2048
     threads: Annotated[int, Field(ge=1)] = 1
+    servers: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class Limits(_Part):

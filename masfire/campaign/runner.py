@@ -209,7 +209,7 @@ class Campaign:
             workers=self.workers,
             limit=seconds + plan.executor.grace if seconds else None,
             log=self.out / LOG_FILE,
-            environment=model.environment,
+            environments=model.environments,
             fresh=plan.executor.fresh,
         )
 

@@ -18,9 +18,12 @@ _NOBODY = "http://127.0.0.1:9/v1"
 
 
 class Served(Struct, frozen=True):
-    """A model within reach: the variables that lead to it, its name and window, whether we started it."""
+    """A model within reach: its name and window, and whether we started it.
 
-    environment: dict[str, str] = {}
+    Each of `environments` holds the variables that lead to one server of it.
+    """
+
+    environments: tuple[dict[str, str], ...] = ({},)
     name: str = ""
     slot: int = 0
     local: bool = False
@@ -50,7 +53,7 @@ def served(model: Model, *, stub: bool | None = None) -> Iterator[Served]:
             yield Served()
             return
         nobody = Endpoint(_NOBODY, "none", model.name or LOCAL_MODEL)
-        yield Served(nobody.environment(), STUB_NAME, model.slot)
+        yield Served((nobody.environment(),), STUB_NAME, model.slot)
         return
     if model.endpoint != "local":
         key = key_of(model)
@@ -61,9 +64,11 @@ def served(model: Model, *, stub: bool | None = None) -> Iterator[Served]:
             )
         name = model.name or os.environ.get("OPENAI_MODEL", "")
         remote = Endpoint(model.endpoint.rstrip("/"), key, name, model.slot)
-        yield Served(remote.environment(), name, model.slot)
+        yield Served((remote.environment(),), name, model.slot)
         return
     from masfire.models.local import LocalSettings, local_model
 
-    with local_model(LocalSettings(slots=model.slots, slot=model.slot, threads=model.threads)) as here:
-        yield Served(here.environment(), here.model, here.slot, local=True)
+    settings = LocalSettings(slots=model.slots, slot=model.slot, threads=model.threads)
+    with contextlib.ExitStack() as servers:
+        here = [servers.enter_context(local_model(settings)) for _ in range(model.servers)]
+        yield Served(tuple(one.environment() for one in here), here[0].model, here[0].slot, local=True)

@@ -37,7 +37,7 @@ def run_cell(
     control, cache = _left_behind(plan, folder, variant.label, task)
     with served(plan.model, stub=variant.model == cells.STUB) as model:
         before = dict(os.environ)
-        os.environ.update(model.environment)
+        os.environ.update(model.environments[0])
         bench = Bench(
             Setting(
                 plan=plan.model_dump(mode="json"),

@@ -44,7 +44,7 @@ class LocalPool:
 
     A run that takes longer than `limit` seconds (None: no limit) is killed with its worker. Workers
     write what systems print to the file `log`, stay for the next `run`, and end with `close`, or by
-    themselves when this process dies.
+    themselves when this process dies. Each starts with one of the `environments`, the least used.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class LocalPool:
         workers: int,
         limit: float | None,
         log: Path,
-        environment: Mapping[str, str],
+        environments: Sequence[Mapping[str, str]],
         fresh: bool = False,
     ) -> None:
         self._setting, self._workers, self._limit, self._fresh = setting, workers, limit, fresh
-        self._log, self._environment = log, dict(environment)
+        self._log, self._environments = log, [dict(one) for one in environments]
         self._live: set[_Worker] = set()
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
@@ -138,7 +138,9 @@ class LocalPool:
                 raise WorkerFailed("The campaign is over.")
             if self._idle:
                 return self._idle.pop()
-            worker = _Worker(self._setting, self._log, self._environment)
+            used = [worker.environment for worker in self._live]
+            environment = min(self._environments, key=used.count)
+            worker = _Worker(self._setting, self._log, environment)
             self._live.add(worker)
         try:
             worker.prepare()
@@ -158,7 +160,7 @@ class _Worker:
     """One worker process and the pipe to it."""
 
     def __init__(self, setting: Setting, log: Path, environment: Mapping[str, str]) -> None:
-        self._setting, self._log = setting, log
+        self._setting, self._log, self.environment = setting, log, environment
         self._buffer = b""
         with log.open("ab") as errors:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, with our own interpreter
