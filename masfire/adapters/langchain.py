@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from masfire.adapters import provenance
 from masfire.adapters.langchain_models import patch_models
+from masfire.adapters.langgraph_board import PARENTS, TOOL
 from masfire.adapters.langgraph_writes import message_class, pack_content, texts, to_plain
 from masfire.adapters.patching import Patch, Undo
 from masfire.errors import IncompatibleVersion
-from masfire.recorder import ACTOR, Recorder, current
+from masfire.recorder import ACTOR, PRODUCED, Recorder, current
 from masfire.trace.model import Action, Observation, Step
 from masfire.trace.payload import unpack
 
@@ -39,13 +43,16 @@ def patch_tools(module: ModuleType) -> Undo:
         for step in steps:
             tool, given = call.begin(step)
             try:
-                result = run(tool, given, *args, **kwargs)
+                with call.running(step):
+                    result = run(tool, given, *args, **kwargs)
             except Exception as failure:
                 if call.interrupted(failure):
                     raise
-                call.end(recorder.submit(call.agent, call.failed(step, failure), parents=(step.step,)))
+                call.end(
+                    recorder.submit(call.agent, call.failed(step, failure), parents=call.made_from(step))
+                )
                 raise
-            seen = recorder.submit(call.agent, call.succeeded(step, result), parents=(step.step,))
+            seen = recorder.submit(call.agent, call.succeeded(step, result), parents=call.made_from(step))
             answer = call.answer(result, seen)
         return answer
 
@@ -59,14 +66,17 @@ def patch_tools(module: ModuleType) -> Undo:
         for step in steps:
             tool, given = call.begin(step)
             try:
-                result = await arun(tool, given, *args, **kwargs)
+                with call.running(step):
+                    result = await arun(tool, given, *args, **kwargs)
             except Exception as failure:
                 if call.interrupted(failure):
                     raise
                 failed = call.failed(step, failure)
-                call.end(await recorder.asubmit(call.agent, failed, parents=(step.step,)))
+                call.end(await recorder.asubmit(call.agent, failed, parents=call.made_from(step)))
                 raise
-            seen = await recorder.asubmit(call.agent, call.succeeded(step, result), parents=(step.step,))
+            seen = await recorder.asubmit(
+                call.agent, call.succeeded(step, result), parents=call.made_from(step)
+            )
             answer = call.answer(result, seen)
         return answer
 
@@ -102,6 +112,7 @@ class Call:
         self.agent = actor.agent if actor is not None else tool.name
         self.parents = _asked_by(recorder.steps, self.id) or (actor.parents if actor is not None else ())
         self.injected = _injected(tool)
+        self.heard: list[int] = []
         self.body = Action(
             "tool_call", tool.name, pack_content({"args": self._visible(tool_input)}), id=self.id
         )
@@ -124,6 +135,24 @@ class Call:
         if self.recorder.watched:
             self.recorder.received(step.step, {"args": self._visible(given)}, by=tool.name)
         return tool, given
+
+    @contextlib.contextmanager
+    def running(self, step: Step) -> Iterator[None]:
+        """Let agents and models that the tool's code asks know that this call is why; note their answers."""
+        self.heard = []
+        tool, produced, actor = TOOL.set(self._name(step)), PRODUCED.set(self.heard), ACTOR.get()
+        asked = None if actor is None else ACTOR.set(msgspec.structs.replace(actor, parents=(step.step,)))
+        try:
+            yield
+        finally:
+            if asked is not None:
+                ACTOR.reset(asked)
+            PRODUCED.reset(produced)
+            TOOL.reset(tool)
+
+    def made_from(self, step: Step) -> tuple[int, ...]:
+        """Return the parents of the result: the call, and what the tool's code was answered meanwhile."""
+        return (step.step, *sorted(set(self.heard))[-PARENTS:]) if self.heard else (step.step,)
 
     def succeeded(self, step: Step, result: Any) -> Observation:
         """Return the observation of what the tool gave back."""

@@ -140,6 +140,7 @@ def patch_loop(module: ModuleType) -> Undo:
             view.begin()
         else:
             del views[id(self)]
+            view.end()
             if self.status == "done":
                 conclude(view)
         return more

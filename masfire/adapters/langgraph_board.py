@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections import deque
+from contextvars import ContextVar
 from typing import Any
 
 from masfire.adapters.langgraph_writes import (
@@ -15,7 +17,7 @@ from masfire.adapters.langgraph_writes import (
     merges_messages,
     messages_of,
 )
-from masfire.recorder import Actor, Recorder
+from masfire.recorder import ACTOR, PRODUCED, Actor, Recorder
 from masfire.trace.model import USER
 
 KEY = "langgraph"
@@ -24,6 +26,10 @@ READ_BACK = 24
 PARENTS = 64
 """Most parents a message gets."""
 
+TOOL: ContextVar[str] = ContextVar("masfire_tool", default="")
+"""The LangChain tool whose code runs in this context: an unnamed agent inside is called after it."""
+
+_UNNAMED = "LangGraph"
 _AGENT_NODES = frozenset(
     {"model", "agent", "tools", "pre_model_hook", "post_model_hook", "generate_structured_response"}
 )
@@ -116,11 +122,15 @@ def _edge(name: str) -> Channel:
 
 
 class View:
-    """One running graph (a LangGraph loop) as this adapter sees it."""
+    """One running graph (a LangGraph loop) as this adapter sees it.
+
+    `asked` are the steps that had this graph started from inside a task; `heard` is where that task
+    notes what it was given (a tool's code notes for the tool's result).
+    """
 
     __slots__ = (
-        "agent", "board", "channels", "greeted", "kind", "loop", "notes", "parent", "prefix", "produced",
-        "run", "state",
+        "agent", "asked", "board", "channels", "greeted", "heard", "kind", "loop", "notes", "parent",
+        "prefix", "produced", "run", "state",
     )  # fmt: skip
 
     def __init__(self, run: Recorder, loop: Any, parent: TaskNote | None) -> None:
@@ -131,7 +141,10 @@ class View:
         self.channels: dict[str, Channel] = {}
         self.greeted = False
         self.kind = kind_of(loop.nodes)
-        self.agent, self.prefix = _place(self.kind, loop.config, parent)
+        self.agent, self.prefix = _place(self.kind, loop, parent)
+        actor = None if parent is None else ACTOR.get()
+        self.asked = () if actor is None else actor.parents
+        self.heard = None if parent is None else PRODUCED.get()
         conf = loop.config.get("configurable", {})
         thread = conf.get("thread_id")
         if loop.checkpointer is None or thread is None:
@@ -172,6 +185,11 @@ class View:
         self.board.wakers = {}
         if self.board.sends:
             self.board.sends = {}
+
+    def end(self) -> None:
+        """Let the surrounding code know the last thing an agent with a name of its own was told."""
+        if self.produced and self.heard is not None:
+            self.heard.append(self.produced[-1])
 
     def learn(self, name: str) -> Channel:
         """Return what is to be known of a channel, remembering it."""
@@ -238,7 +256,7 @@ class TaskNote:
             if parent.agent == self.agent:
                 self.produced, self.shares_parent = parent.produced, True
             else:
-                self.produced = view.produced
+                self.parents, self.produced = view.asked, view.produced
                 path = f"{path}/{self.agent.rpartition('/')[2]}"
         else:
             self.parents, self.produced = self._parents(task), view.produced
@@ -249,10 +267,10 @@ class TaskNote:
 
     def passed_on(self, made: Any) -> None:
         """Let the surrounding task know what was said inside it: its own message is made from that."""
-        outer = self.view.parent
-        if outer is not None and not self.shares_parent:
+        heard = self.view.heard
+        if heard is not None and not self.shares_parent:
             for offer in made:
-                outer.produced.extend(step.step for step in offer.steps)
+                heard.extend(step.step for step in offer.steps)
 
     def _parents(self, task: Any) -> tuple[int, ...]:
         view = self.view
@@ -281,7 +299,7 @@ class TaskNote:
             for _, wrote_last in board.writers.values():
                 found.update(wrote_last)
         if not found and view.parent is not None:
-            return view.parent.parents
+            return view.asked
         return tuple(sorted(found)[-PARENTS:])
 
 
@@ -297,19 +315,36 @@ def kind_of(nodes: Any) -> str:
     return "graph"
 
 
-def _place(kind: str, config: Any, parent: TaskNote | None) -> tuple[str, str]:
+def _place(kind: str, loop: Any, parent: TaskNote | None) -> tuple[str, str]:
     """Return the agent that the graph as a whole is (for an agent graph), and the prefix of its nodes."""
-    given = (config.get("metadata") or {}).get("lc_agent_name") or ""
     if kind == "agent":
+        given = _given_name(loop)
         if parent is None:
             return given or "agent", ""
         last = parent.agent.rpartition("/")[2]
         if parent.internal:
-            return f"{parent.agent}/{given if given and given != last else 'agent'}", ""
+            return f"{parent.agent}/{given if given and given != last else TOOL.get() or 'agent'}", ""
         return (parent.agent if not given or given == last else f"{parent.agent}/{given}"), ""
     if parent is None or kind == "function":
         return "", "" if parent is None else f"{parent.agent}/"
     return parent.agent, f"{parent.agent}/"
+
+
+def _given_name(loop: Any) -> str:
+    """Return the name an agent graph was built with, or nothing.
+
+    The loop does not know it, but the graph that drives the loop is on the stack; older and newer
+    versions disagree whether the metadata has it, and pass it on to the agents inside.
+    """
+    frame = sys._getframe(1)
+    for _ in range(8):
+        graph = frame.f_locals.get("self")
+        if getattr(graph, "nodes", None) is loop.nodes and isinstance(name := getattr(graph, "name", 0), str):
+            return "" if name == _UNNAMED else name
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return str((loop.config.get("metadata") or {}).get("lc_agent_name") or "")
 
 
 def join_target(channel: str) -> str:
