@@ -29,10 +29,6 @@ from masfire.adapters.langgraph_writes import (
 from masfire.trace.model import USER, Message, Step
 from masfire.trace.payload import unpack
 
-MAX_REDELIVERIES = 8
-"""Most extra activations by which copies of a message reach a node whose state has room for one value."""
-
-
 _SHARED = 64
 """How many earlier copies a copy is compared with to find that they say the same."""
 
@@ -195,9 +191,8 @@ def _carry_state(note: TaskNote, task: Any, offer: Offer) -> None:
             node = view.node_of(reader)
             seen[reader] = seen.get(reader, 0) + 1
             if node is not None and seen[reader] > 1 and not roomy:
-                queue = board.redeliver.setdefault(node, deque())
-                if len(queue) < MAX_REDELIVERIES:
-                    queue.append(Again(copy.step, reader, copy.values, offer))
+                again = Again(copy.step, reader, copy.values, offer)
+                board.redeliver.setdefault(node, deque()).append(again)
                 continue
             if node is not None:
                 board.wakers.setdefault(node, []).append(index)
@@ -373,7 +368,13 @@ def _state_for(view: View, node: str) -> dict[str, Any]:
 
 
 def _wake_again(note: TaskNote, task: Any, again: Again) -> None:
+    """Activate the node once more, for the next copy of what its state has room for only one of.
+
+    As many copies are delivered as were recorded: the run's own budget bounds them, so the superstep
+    that a copy takes does not count against the graph's recursion limit.
+    """
     board = note.view.board
+    note.view.loop.stop += 1
     for name, value in again.values.items():
         board.overrides[note.agent, name] = (value, MISSING)
     board.wakers.setdefault(note.name, []).append(again.step.step)
