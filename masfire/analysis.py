@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from msgspec import Struct
 
+from masfire.errors import RefusedValue
 from masfire.trace.model import Action, Message, Observation, Trace
-from masfire.trace.payload import unpack
+from masfire.trace.payload import Payload, unpack
 
 
 class Edge(Struct, frozen=True):
@@ -117,14 +117,18 @@ def _calls(trace: Trace) -> Calls:
 
 def _tool_errors(trace: Trace) -> tuple[ToolError, ...]:
     return tuple(
-        ToolError(step.agent, step.body.name, step.step, _complaint(unpack(step.body.outcome)))
+        ToolError(step.agent, step.body.name, step.step, _complaint(step.body.outcome))
         for step in trace
         if isinstance(step.body, Observation) and step.body.kind == "tool_result" and not step.body.ok
     )
 
 
-def _complaint(outcome: Any) -> str:
+def _complaint(payload: Payload) -> str:
     """Return what an error outcome, {"error": {"type", "message"}}, says in words."""
+    try:
+        outcome = unpack(payload)
+    except RefusedValue as refused:
+        return refused.message
     error = outcome.get("error") if isinstance(outcome, dict) else outcome
     if isinstance(error, dict):
         return ": ".join(str(error[key]) for key in ("type", "message") if error.get(key))

@@ -8,11 +8,20 @@ from typing import Any
 import msgspec
 
 from masfire.analysis import Report
+from masfire.errors import RefusedValue
 from masfire.reporting.printable import printable
+from masfire.trace.context import MAX_EXPANDED, expand_measured
 from masfire.trace.model import Action, Decision, Injection, Message, Observation, Step, Trace
+from masfire.trace.payload import REFUSED, unpack
 
 WIDTH = 100
 """Characters of a payload that one line shows."""
+
+MAX_TOLD = 256 * 1024 * 1024
+"""Bytes of requests that are written out for one trace."""
+
+PARENTS = 20
+"""Parents of a step that one line names; of more than these, their number is told."""
 
 
 def story(trace: Trace, report: Report, *, truth: bool = False) -> Iterator[str]:
@@ -39,19 +48,26 @@ def story(trace: Trace, report: Report, *, truth: bool = False) -> Iterator[str]
 
 def told(step: Step) -> str:
     """Return one step as a line: index, agent, what it did, parents."""
-    parents = f"  ← {', '.join(f'#{parent}' for parent in step.parents)}" if step.parents else ""
+    named = ", ".join(f"#{parent}" for parent in step.parents[:PARENTS])
+    more = len(step.parents) - PARENTS
+    parents = f"  ← {named}{f' and {more} more' if more > 0 else ''}" if named else ""
     agent = printable(step.agent, limit=24)
     return f"#{step.step:<5} {agent:<16} {_what(step)}{parents}"
 
 
 def as_json(trace: Trace, report: Report, *, truth: bool = False) -> dict[str, Any]:
-    """Return the whole trace as plain JSON values, requests written out; truth only when asked for."""
+    """Return the whole trace as plain JSON values, requests written out; truth only when asked for.
+
+    Beyond `MAX_TOLD` bytes of requests the rest stay as recorded, with references.
+    """
     shown = trace if truth else trace.blind()
+    left = MAX_TOLD
     steps = []
     for step in shown:
         item = msgspec.to_builtins(step, enc_hook=_raw)
         if step.kind == "model_call":
-            item["body"]["proposed"] = trace.request(step.step)
+            item["body"]["proposed"], size = _request(trace, step, left)
+            left -= size
         steps.append(item)
     found = {
         "header": msgspec.to_builtins(shown.header, enc_hook=_raw),
@@ -64,27 +80,50 @@ def as_json(trace: Trace, report: Report, *, truth: bool = False) -> dict[str, A
     return found
 
 
+def _request(trace: Trace, step: Step, left: int) -> tuple[Any, int]:
+    """Return a request written out, within `left` bytes, and its size; else as it was recorded."""
+    try:
+        return expand_measured(trace.steps, step.step, limit=min(left, MAX_EXPANDED))
+    except RefusedValue:
+        return _raw(step.payload), 0
+
+
 def _raw(value: Any) -> Any:
-    if isinstance(value, msgspec.Raw):
+    if not isinstance(value, msgspec.Raw):
+        raise TypeError(f"{type(value).__name__} is no part of a trace")
+    try:
+        unpack(value)  # knows the limits, and what hides in an envelope
         return msgspec.json.decode(value)
-    raise TypeError(f"{type(value).__name__} is no part of a trace")
+    except RefusedValue as refused:
+        return {REFUSED: refused.message}
+
+
+def _value(step: Step) -> Any:
+    """Return what a step carries, or what is wrong with it: no single payload hides the rest of a run."""
+    try:
+        return step.value
+    except RefusedValue as refused:
+        return {REFUSED: refused.message}
 
 
 def _what(step: Step) -> str:
     body = step.body
     if isinstance(body, Message):
-        return f"says to {printable(', '.join(body.to), limit=40) or 'nobody'}: {_payload(step.value)}"
+        return f"says to {printable(', '.join(body.to), limit=40) or 'nobody'}: {_payload(_value(step))}"
+    kind = printable(body.kind, limit=40)
     if isinstance(body, Action):
         if body.kind == "model_call":
-            return f"asks {printable(body.name, limit=40)}: {_question(step.value)}"
-        return f"{body.kind} {printable(body.name, limit=40)} {_payload(step.value)}"
+            return f"asks {printable(body.name, limit=40)}: {_question(_value(step))}"
+        return f"{kind} {printable(body.name, limit=40)} {_payload(_value(step))}"
     if isinstance(body, Observation):
         failed = "" if body.ok else " FAILED"
-        source = f" ({body.draw.source})" if body.draw and body.draw.source != "live" else ""
-        return f"{body.kind} of #{body.of}{failed}{source}: {_payload(step.value)}"
+        known = body.draw and body.draw.source != "live"
+        source = f" ({printable(body.draw.source, limit=40)})" if body.draw and known else ""
+        return f"{kind} of #{body.of}{failed}{source}: {_payload(_value(step))}"
     if isinstance(body, Decision):
-        return f"decision on #{body.of}: {body.outcome} by {printable(body.rule)} {printable(body.reason)}"
-    return step.kind
+        outcome, rule = printable(body.outcome, limit=40), printable(body.rule, limit=80)
+        return f"decision on #{body.of}: {outcome} by {rule} {printable(body.reason, limit=WIDTH)}"
+    return kind
 
 
 def _question(request: Any) -> str:
@@ -117,7 +156,7 @@ def _marked(mark: Step) -> str:
         return ""
     reason = f" ({printable(body.reason, limit=WIDTH)})" if body.reason else ""
     at = f"at step #{mark.step}, agent {printable(mark.agent)}" if mark.agent else "nowhere"
-    return f"  ! {printable(body.address)} {body.state} {at}{reason}"
+    return f"  ! {printable(body.address)} {printable(body.state)} {at}{reason}"
 
 
 def _ending(trace: Trace) -> str:
@@ -126,4 +165,5 @@ def _ending(trace: Trace) -> str:
         return "end      none: the writer died before the run was over"
     verdict = {True: "solved", False: "not solved", None: "not judged"}[end.success]
     error = f": {printable(end.error, limit=300)}" if end.error else ""
-    return f"end      {end.status}, {verdict}, {end.steps} steps in {end.seconds:.2f} s{error}"
+    status = printable(end.status, limit=40)
+    return f"end      {status}, {verdict}, {end.steps} steps in {end.seconds:.2f} s{error}"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from masfire.errors import RefusedValue
 from masfire.trace.payload import Payload, unpack
 
 REF = "$ref"
@@ -23,6 +24,8 @@ MIN_LENGTH = 48
 _split: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _encoder = msgspec.json.Encoder()
+MAX_EXPANDED = 64 * 1024 * 1024
+"""Largest request (bytes of JSON) that is written out."""
 LISTS = ("messages", "input", "tools")
 """The request fields whose items are shared between requests."""
 
@@ -79,27 +82,59 @@ def _is_own_notation(item: msgspec.Raw) -> bool:
 
 
 def expand(steps: Sequence[Carrier], index: int) -> Any:
-    """Return the request body of the model call at `index` with every reference resolved."""
+    """Return the request body of the model call at `index` with every reference resolved.
+
+    Raise RefusedValue when it would be larger than `MAX_EXPANDED`.
+    """
+    return expand_measured(steps, index)[0]
+
+
+def expand_measured(steps: Sequence[Carrier], index: int, *, limit: int = MAX_EXPANDED) -> tuple[Any, int]:
+    """Return the body that `expand` returns and its size in bytes of JSON, of which `limit` are allowed.
+
+    References say little and mean much: a file of 10 MB can ask for terabytes of text.
+    """
     request = steps[index].payload
     body = unpack(request)
+    size = len(bytes(request))
     if not isinstance(body, dict) or bytes(request).startswith(b'{"$json":'):
-        return body
+        return body, size
+    sources: dict[int, dict[str, list[msgspec.Raw]]] = {}
     for name in LISTS:
         items = body.get(name)
-        if isinstance(items, list):
-            body[name] = [_resolve(steps, item) for item in items]
-    return body
+        if not isinstance(items, list):
+            continue
+        for place, item in enumerate(items):
+            found = _stored(steps, index, item, sources)
+            if found is None:
+                continue
+            size += len(bytes(found))
+            if size > limit:
+                raise RefusedValue(f"A request written out would be larger than {limit:,} bytes.")
+            items[place] = unpack(found)
+    return body, size
 
 
-def _resolve(steps: Sequence[Carrier], item: Any) -> Any:
+def _stored(
+    steps: Sequence[Carrier], index: int, item: Any, sources: dict[int, dict[str, list[msgspec.Raw]]]
+) -> msgspec.Raw | None:
+    """Return the JSON that an item in our own notation stands for; None for any other item."""
     if not (isinstance(item, dict) and len(item) == 1):
-        return item
+        return None
     if isinstance(item.get(ITEM), str):
-        return unpack(msgspec.Raw(item[ITEM].encode()))
-    if REF not in item:
-        return item
+        return msgspec.Raw(item[ITEM].encode())
+    match item.get(REF):
+        case [int(step), str(name), int(position)] if 0 <= step < index and position >= 0:
+            if step not in sources:
+                sources[step] = _lists(steps[step].payload)
+            items = sources[step].get(name, [])
+            return items[position] if position < len(items) else None
+    return None  # not written by a ContextTable
+
+
+def _lists(request: Payload) -> dict[str, list[msgspec.Raw]]:
     try:
-        step, name, position = item[REF]
-        return unpack(steps[step].payload)[name][position]
-    except (LookupError, TypeError, ValueError):  # not written by a ContextTable
-        return item
+        fields = _split.decode(request)
+        return {name: _items.decode(fields[name]) for name in LISTS if name in fields}
+    except msgspec.MsgspecError:
+        return {}
