@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from masfire.errors import RefusedValue
 from masfire.trace.context import LISTS, REF
 from masfire.trace.lines import MAIN, Join
 from masfire.trace.model import Action, Decision, Observation, Step
@@ -65,11 +66,18 @@ class Numbering:
 
     def _moved(self, writer: str, request: Payload) -> Payload:
         """Return a request whose references point to the places of the steps they mean."""
-        body = unpack(request)
+        try:
+            body = unpack(request)
+        except RefusedValue:  # unreadable: nothing in it means a step
+            return request
         if not isinstance(body, dict):
             return request
         for name in LISTS:
-            for item in body.get(name) or ():
-                if isinstance(item, dict) and len(item) == 1 and isinstance(item.get(REF), list):
-                    item[REF][0] = self._look_up(writer, item[REF][0])
+            items = body.get(name)
+            for item in items if isinstance(items, list) else ():
+                if not (isinstance(item, dict) and len(item) == 1):
+                    continue
+                match item.get(REF):
+                    case [int(own), *_]:  # anything else was not written by a ContextTable
+                        item[REF][0] = self._look_up(writer, own)
         return pack(body)

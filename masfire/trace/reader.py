@@ -26,6 +26,9 @@ T = TypeVar("T")
 _BLOCK = 1 << 17
 _OVERHEAD = len('{"crc":"00000000","seq":1,"record":"step","step":0,"time":1,"agent":"","body":{"type":"x"}}')
 _BEGINNING = b'{"crc":"'
+_FRAGMENTS = 64
+"""Places of one damaged line at which a whole line is looked for."""
+
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, MemoryError, ValueError)
 _NO_LIMITS = Limits()
 
@@ -102,6 +105,7 @@ class _Reading:
         self.line = self.offset = 0
         self.torn = False
         self.numbering: Numbering | None = None
+        self._torn: dict[int, int] = {}
         self._records = 0
         self._ascii = True
         self._changes: list[Migration] = []
@@ -287,8 +291,12 @@ class _Reading:
         ends and one of several writers was killed in the middle of a line.
         """
         start = line.find(_BEGINNING, 1)
-        while start > 0 and not lines.intact(line[start:], self.seed):
+        for _ in range(_FRAGMENTS):  # each try reads the rest of the line, which may be long
+            if start < 0 or lines.intact(line[start:], self.seed):
+                break
             start = line.find(_BEGINNING, start + 1)
+        else:
+            start = -1
         length = start if start > 0 else len(line)
         killed = self.tolerant and self.numbering is not None and start > 0
         if not killed and not self._disowned(length, self.offset + len(line) + 1):
@@ -296,14 +304,19 @@ class _Reading:
         return line[start:] if start > 0 else b""
 
     def _disowned(self, length: int, after: int) -> bool:
-        """Return whether a later line says that its writer left a fragment of this many bytes."""
-        ahead = _Reading(self.path, self.limits, tolerant=True)
-        ahead.header = self.header
-        for line in itertools.chain.from_iterable(ahead._batches(after)):
-            disowns = b'"record":"torn"' in line[:120] and lines.intact(line, self.seed)
-            if disowns and self._decode(lines.decode_torn, line).bytes == length:
-                return True
-        return False
+        """Return whether a later line says that its writer left a fragment of this many bytes.
+
+        What is found is kept: the file is read ahead at most once more than it has to be.
+        """
+        if self._torn.get(length, -1) < after:
+            ahead = _Reading(self.path, self.limits, tolerant=True)
+            ahead.header = self.header
+            place = after
+            for line in itertools.chain.from_iterable(ahead._batches(after)):
+                if b'"record":"torn"' in line[:120] and lines.intact(line, self.seed):
+                    self._torn[self._decode(lines.decode_torn, line).bytes] = place
+                place += len(line) + 1
+        return self._torn.get(length, -1) >= after
 
     def _migrated(self, kind: str, line: bytes) -> bytes:
         if not self._changes:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from masfire.cli import execute
-from masfire.trace import context
+from masfire.errors import TraceError
+from masfire.trace import context, reader
+from masfire.trace.io import read_trace
+from masfire.trace.model import Trace
 from tests.support.forged import Forger, message, request, step
 
 EVIL = "\x1b]0;owned\x07\x9b2J<script>alert(1)</script>\u2028\u202e"
@@ -102,3 +106,46 @@ def test_references_cannot_fan_out_without_bound(
     assert steps[2]["body"]["proposed"]["messages"] == many
     assert len(said) < 10_000_000
     assert context.MAX_EXPANDED <= 1 << 26
+
+
+@pytest.mark.parametrize("reference", [[], ["x", "messages", 0], [[], 1, 2], 5, None, {"a": 1}])
+def test_a_second_writer_may_refer_to_nonsense(tmp_path: Path, reference: Any) -> None:
+    forger = Forger(tmp_path / "t")
+    forger.add(step(0, message("first")))
+    forger.add({"record": "join", "steps": 1}, seq=0, writer="w")
+    odd = request({"messages": [{"$ref": reference}], "input": 5, "tools": {"a": 1}})
+    forger.add(step(1, odd), seq=1, writer="w")
+    forger.add(step(2, request({"$json": '{"$ref":'})), seq=2, writer="w")
+    trace = read_trace(forger.path)
+    assert trace.request(1)["messages"] == [{"$ref": reference}]
+
+
+def test_what_looks_like_many_lines_in_one_is_refused_soon(tmp_path: Path) -> None:
+    forger = Forger(tmp_path / "t")
+    forger.add(step(0, message("good")))
+    with forger.path.open("ab") as file:
+        file.write(b'{"crc":"' * 1_000_000 + b"\n")
+    started = time.monotonic()
+    with pytest.raises(TraceError, match="checksum of the line") as caught:
+        read_trace(forger.path)
+    assert isinstance(caught.value.prefix, Trace)
+    assert len(caught.value.prefix) == 1
+    assert time.monotonic() - started < 10  # a search at every place takes hours
+
+
+def test_many_disowned_fragments_are_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forger = Forger(tmp_path / "t")
+    with forger.path.open("ab") as file:
+        file.writelines(b"x" * length + b"\n" for length in range(1, 200))
+    for length in range(1, 200):
+        forger.add({"record": "torn", "bytes": length})
+    forger.add(step(0, message("good")))
+    passes: list[int] = []
+    batches = reader._Reading._batches
+    monkeypatch.setattr(
+        reader._Reading, "_batches", lambda self, start: passes.append(start) or batches(self, start)
+    )
+    assert len(read_trace(forger.path)) == 1
+    assert len(passes) == 2
