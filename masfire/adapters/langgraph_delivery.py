@@ -56,7 +56,7 @@ def carry_out(note: TaskNote, task: Any, made: list[Offer]) -> None:
     for offer in made:
         steps = offer.steps
         if len(steps) == 1 and steps[0].body is offer.body:
-            _untouched(note, offer, steps[0])
+            _untouched(note, task, offer, steps[0])
         elif offer.send is not None:
             _carry_send(note, task, offer)
         else:
@@ -67,7 +67,7 @@ def carry_out(note: TaskNote, task: Any, made: list[Offer]) -> None:
         _wake_again(note, task, queue.popleft())
 
 
-def _untouched(note: TaskNote, offer: Offer, step: Step) -> None:
+def _untouched(note: TaskNote, task: Any, offer: Offer, step: Step) -> None:
     view, index = note.view, step.step
     board = view.board
     plain = offer.plain
@@ -89,7 +89,11 @@ def _untouched(note: TaskNote, offer: Offer, step: Step) -> None:
     if plain is not None and not announced:
         return
     origin = view.state.origin
-    for part in offer.parts.values():
+    for name, part in offer.parts.items():
+        if part.converted and offer.send is None:  # the reducer would make others, under other ids
+            kept = [write for write in task.writes if write[0] != name]
+            task.writes.clear()
+            task.writes.extend([(name, part.known + (part.messages or [])), *kept])
         for message in part.messages or ():
             origin[message.id] = (index, message)
             board.known[message.id] = message

@@ -20,9 +20,12 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class Part:
-    """The part of a delta that goes to one channel."""
+    """The part of a delta that goes to one channel.
 
-    __slots__ = ("known", "messages", "plain", "single", "values")
+    `converted`: the messages were made here from text or dicts, and have to be written as such.
+    """
+
+    __slots__ = ("converted", "known", "messages", "plain", "single", "values")
 
     def __init__(self, value: Any, single: bool) -> None:
         self.values = [value]
@@ -30,6 +33,7 @@ class Part:
         self.known: list[Any] = []
         self.messages: list[Any] | None = None
         self.plain: Any = value
+        self.converted = False
 
 
 class Offer:
@@ -146,6 +150,8 @@ def _add_messages(
         part.messages = (part.messages or []) + new
     part.plain = [simplify(message) for message in part.messages]
     part.known += known
+    if found and found is not value and found[0] is not value:
+        part.converted = True
 
 
 def same(old: Any, new: Any) -> bool:
