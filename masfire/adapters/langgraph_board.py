@@ -11,11 +11,13 @@ from typing import Any
 from masfire.adapters.langgraph_writes import (
     BRANCH,
     JOIN,
+    MISSING,
     TASKS,
     holds_one,
     is_control,
     merges_messages,
     messages_of,
+    value_of,
 )
 from masfire.recorder import ACTOR, PRODUCED, Actor, Recorder
 from masfire.trace.model import USER
@@ -210,6 +212,16 @@ class View:
             if BRANCH + node in self.loop.channels:
                 return node
         return None
+
+    def state_for(self, node: str) -> dict[str, Any]:
+        """Return the shared state as node `node` would read it, so that it can start from a packet."""
+        names = self.loop.nodes[node].channels
+        held = {}
+        for name in names if isinstance(names, list) else ():
+            value = value_of(self.loop.channels.get(name))
+            if value is not MISSING:
+                held[name] = value
+        return held
 
     @property
     def beyond(self) -> str:

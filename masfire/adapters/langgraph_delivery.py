@@ -349,7 +349,7 @@ def _carry_send(note: TaskNote, task: Any, offer: Offer) -> None:
             if node is None:
                 continue
             if node != offer.send.node and isinstance(arg, dict):
-                arg = {**_state_for(view, node), **arg}
+                arg = {**view.state_for(node), **arg}
                 view.board.forced = True
             packet = send_class(node, arg)
             made.append((TASKS, packet))
@@ -358,17 +358,6 @@ def _carry_send(note: TaskNote, task: Any, offer: Offer) -> None:
     rest = [write for write in task.writes if write[1] is not offer.send]
     task.writes.clear()
     task.writes.extend(rest + made)
-
-
-def _state_for(view: View, node: str) -> dict[str, Any]:
-    """Return the shared state as node `node` would read it, so that it can start from a packet."""
-    names = view.loop.nodes[node].channels
-    held = {}
-    for name in names if isinstance(names, list) else ():
-        value = value_of(view.loop.channels.get(name))
-        if value is not MISSING:
-            held[name] = value
-    return held
 
 
 def _wake_again(note: TaskNote, task: Any, again: Again) -> None:
