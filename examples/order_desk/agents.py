@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypedDict
 
@@ -116,6 +116,15 @@ def heard(name: str, text: str) -> HumanMessage:
 def outcome(state: State, author: str = "writer") -> dict[str, Any]:
     """Return what the customer gets: the author's last letter and the bookings."""
     return {"confirmation": last(state, author), "booked": state.get("booked", [])}
+
+
+def needing(node: Callable[[State], dict[str, Any]], *senders: str) -> Any:
+    """Return `node` so that it stays silent until one of the speakers it works from was heard."""
+
+    def acts(state: State) -> dict[str, Any]:
+        return node(state) if reading(state, *senders) else {}
+
+    return acts
 
 
 def since(state: State, mark: str, *names: str) -> list[Turn]:

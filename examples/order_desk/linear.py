@@ -14,6 +14,7 @@ from examples.order_desk.agents import (
     heard,
     last,
     mail,
+    needing,
     ordered,
     outcome,
     reading,
@@ -35,13 +36,19 @@ def planner(state: State) -> dict[str, Any]:
 
 def clerk(state: State) -> dict[str, Any]:
     """Write the call for the next step of the plan."""
-    step = ordered(last(state, "planner"))[len(reading(state, "stock"))]
+    steps = ordered(last(state, "planner"))
+    done = len(reading(state, "stock"))
+    if done >= len(steps):
+        return {}
+    step = steps[done]
     seen = [*reading(state, "reader"), ("step", step)]
     return {"messages": [speak(prompts.CLERK, seen)]}
 
 
 def after_stock(state: State) -> str:
     """Return who goes on: the clerk while steps remain, then the writer."""
+    if not reading(state, "planner"):
+        return "writer"
     return "clerk" if len(reading(state, "stock")) < len(ordered(last(state, "planner"))) else "writer"
 
 
@@ -59,11 +66,11 @@ def build() -> Any:
         return {"messages": [heard("stock", use(catalogue, last(state, "clerk")))], "booked": ledger.rows()}
 
     graph = StateGraph(State)
-    graph.add_node("reader", reader)
-    graph.add_node("planner", planner)
-    graph.add_node("clerk", clerk)
-    graph.add_node("stock", stock)
-    graph.add_node("writer", writer)
+    graph.add_node("reader", needing(reader, "customer"))
+    graph.add_node("planner", needing(planner, "reader"))
+    graph.add_node("clerk", needing(clerk, "planner"))
+    graph.add_node("stock", needing(stock, "clerk"))
+    graph.add_node("writer", needing(writer, "stock"))
     graph.add_edge(START, "reader")
     graph.add_edge("reader", "planner")
     graph.add_edge("planner", "clerk")

@@ -18,6 +18,7 @@ from examples.order_desk.agents import (
     heard,
     last,
     mail,
+    needing,
     ordered,
     outcome,
     reading,
@@ -54,12 +55,17 @@ def after_planner(state: State) -> str:
 def clerk(state: State) -> dict[str, Any]:
     """Write the call for the next step of the plan."""
     steps = ordered(last(state, "planner"))
-    step = steps[len([turn for turn in since(state, "planner", "stock") if not failed(turn)])]
+    done = len([turn for turn in since(state, "planner", "stock") if not failed(turn)])
+    if done >= len(steps):
+        return {}
+    step = steps[done]
     return {"messages": [speak(prompts.CLERK, [("reader", last(state, "reader")), ("step", step)])]}
 
 
 def after_stock(state: State) -> str:
     """Return who goes on: the clerk while steps remain or a call failed, then the writer."""
+    if not reading(state, "planner"):
+        return "critic"
     results = since(state, "planner", "stock")
     steps = len(ordered(last(state, "planner")))
     if len(results) >= steps + TRIES - 1:
@@ -93,9 +99,15 @@ def build() -> Any:
         return {"messages": [wanted, heard("critic", verdict)], "booked": ledger.rows()}
 
     graph = StateGraph(State)
-    for name, node in (("reader", reader), ("planner", planner), ("clerk", clerk), ("writer", writer)):
+    nodes = {
+        "reader": reader,
+        "planner": needing(planner, "reader"),
+        "clerk": needing(clerk, "planner"),
+        "writer": needing(writer, "stock"),
+    }
+    for name, node in nodes.items():
         graph.add_node(name, node, retry_policy=RETRY)
-    graph.add_node("stock", stock)
+    graph.add_node("stock", needing(stock, "clerk"))
     graph.add_node("critic", critic, retry_policy=RETRY)
     graph.add_edge(START, "reader")
     graph.add_edge("reader", "planner")

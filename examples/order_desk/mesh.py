@@ -61,7 +61,9 @@ def after_call(state: State) -> str:
 
 def letter(state: State) -> dict[str, Any]:
     """Let sales write to the customer, from the results in the conversation."""
-    results = [turn for turn in reading(state, "stock") if not failed(turn)]
+    results = [turn for turn in reading(state, "stock") if turn[1].startswith(("reserved", "quoted"))]
+    if not results:
+        return {}
     return {"messages": [speak(prompts.ASSISTANT_WRITES, results[-1:], name="writer")]}
 
 
