@@ -7,6 +7,7 @@ import dataclasses
 import operator
 import subprocess
 import sys
+from types import ModuleType
 from typing import Annotated, Any, TypedDict
 
 import pydantic
@@ -349,6 +350,53 @@ def test_a_changed_private_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delattr(_runner, "run_with_retry")
     with pytest.raises(IncompatibleVersion, match="run_with_retry is gone"):
         adapter.patch_runner(_runner)
+
+
+@pytest.mark.parametrize(
+    ("name", "replacement", "words"),
+    [
+        ("tick", lambda self, more: False, ""),
+        ("tick", None, r"PregelLoop\.tick is gone"),
+        ("after_tick", None, r"PregelLoop\.after_tick is gone"),
+        ("after_tick", lambda loop: None, r"after_tick now takes \(loop\), not \(self\)"),
+    ],
+)
+def test_a_changed_loop_is_reported(name: str, replacement: Any, words: str) -> None:
+    class PregelLoop:
+        def tick(self) -> bool:
+            return False
+
+        def after_tick(self) -> None:
+            return None
+
+    setattr(PregelLoop, name, replacement)
+    fake = ModuleType("langgraph.pregel._loop")
+    fake.PregelLoop = PregelLoop  # type: ignore[attr-defined]
+    if words:
+        with pytest.raises(IncompatibleVersion, match=words):
+            adapter.patch_loop(fake)
+        assert getattr(PregelLoop, name) is replacement
+    else:
+        adapter.patch_loop(fake)()
+        assert PregelLoop.tick is replacement
+
+
+def test_a_changed_constant_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    from langgraph._internal import _constants
+    from langgraph.pregel import _loop
+
+    monkeypatch.setattr(_constants, "TASKS", "__other")
+    with pytest.raises(IncompatibleVersion, match="constant TASKS is '__other', not '__pregel_tasks'"):
+        adapter.patch_loop(_loop)
+
+
+def test_a_run_on_a_changed_version_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from langgraph.pregel import _runner
+
+    monkeypatch.delattr(_runner, "arun_with_retry")
+    with pytest.raises(IncompatibleVersion, match="arun_with_retry is gone"), recording():
+        raise AssertionError("the run was started")
+    assert "masfire" not in _runner.run_with_retry.__module__
 
 
 def test_the_adapter_imports_no_framework() -> None:
