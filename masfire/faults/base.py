@@ -21,7 +21,9 @@ from masfire.trace.model import Message, Step
 EVERY = -1
 """`times` of a fault that strikes at every matching event."""
 
-_ADDRESS = re.compile(r"^(?P<name>[a-z][a-z0-9_]*)(@(?P<agent>[^#?]+?))?(#(?P<n>\d+))?(\?(?P<query>.*))?$")
+_ADDRESS = re.compile(
+    r"^(?P<name>[a-z][a-z0-9_]*)(@(?P<agent>[^#?]+?))?(#(?P<n>[0-9]{1,9}))?(\?(?P<query>.*))?$"
+)
 
 
 class FaultSpec(Struct, frozen=True):
@@ -97,7 +99,7 @@ def _matches(pattern: str, name: str) -> bool:
 def _times(text: str, address: str, where: str) -> int:
     if text == "every":
         return EVERY
-    if text.isdigit() and int(text) > 0:
+    if re.fullmatch("[0-9]{1,9}", text) and int(text) > 0:
         return int(text)
     raise UsageError(
         f"times={text!r} in {address!r} is no count.",
