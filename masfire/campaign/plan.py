@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 PLAN_VERSION = "plan/v1"
 ALL = "all"
 ONCE, EVERY = "once", "every"
+MOST = 2**53 - 1
+"""Largest count or seed: every JSON reader and every database keeps it as it is."""
+LONGEST = 1_000_000
+"""Most seconds that a run can be given (11 days)."""
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -29,10 +35,21 @@ def _reference(text: str) -> str:
 
 
 def _unique(values: list[Any]) -> list[Any]:
-    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    twice = sorted(str(value) for value, n in Counter(values).items() if n > 1)
     if twice:
         raise ValueError(f"named twice: {', '.join(twice)}")
     return values
+
+
+def _address(text: str) -> str:
+    if text in ("local", "none"):
+        return text
+    parts = urlsplit(text)
+    if not parts.hostname:
+        raise ValueError("this is no address; write 'https://host/v1'")
+    if parts.username or parts.password:  # the plan goes into reports, a password must not
+        raise ValueError("an endpoint must hold no user and no password; key_from names the key's variable")
+    return text
 
 
 def _listed(value: Any) -> Any:
@@ -71,7 +88,7 @@ class Tasks(_Part):
 
     source: Annotated[str, Field(min_length=1)]
     filter: dict[str, str | int | bool] = {}
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST)] | None = None
 
 
 class Model(_Part):
@@ -86,26 +103,28 @@ class Model(_Part):
     endpoint, `slot` says how large its window is.
     """
 
-    endpoint: Annotated[str, Field(pattern=r"^(local|none|https?://\S+)$")] = "local"
+    endpoint: Annotated[str, Field(pattern=r"^(local|none|https?://\S+)$"), AfterValidator(_address)] = (
+        "local"
+    )
     name: str = ""
     key_from: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
     temperature: Annotated[float, Field(gt=0, le=2)] | None = 0.2
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=MOST)] | None = None
     cache: bool = True
     cache_file: str = ""
     stub: Literal["off", "only", "beside"] = "off"
     slots: Annotated[int, Field(ge=1, le=64)] = 8
-    slot: Annotated[int, Field(ge=256)] = 2048
-    threads: Annotated[int, Field(ge=1)] = 1
+    slot: Annotated[int, Field(ge=256, le=MOST)] = 2048
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     servers: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class Limits(_Part):
     """What one run may use up: recorded steps, model calls, seconds of wall time (0: unlimited)."""
 
-    steps: Annotated[int, Field(ge=0)] = 5_000
-    calls: Annotated[int, Field(ge=0)] = 200
-    seconds: Annotated[float, Field(ge=0)] = 120.0
+    steps: Annotated[int, Field(ge=0, le=MOST)] = 5_000
+    calls: Annotated[int, Field(ge=0, le=MOST)] = 200
+    seconds: Annotated[float, Field(ge=0, le=LONGEST)] = 120.0
 
 
 class Executor(_Part):
@@ -116,7 +135,7 @@ class Executor(_Part):
     """
 
     workers: Annotated[int, Field(ge=0, le=256)] = 0
-    grace: Annotated[float, Field(gt=0)] = 10.0
+    grace: Annotated[float, Field(gt=0, le=LONGEST)] = 10.0
     fresh: bool = False
 
 
@@ -154,8 +173,10 @@ class Plan(_Part):
         Field(min_length=1),
         AfterValidator(_unique),
     ] = [ALL]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
-    controls: Annotated[int, Field(ge=1)] = 3
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0, le=MOST)]], Field(min_length=1), AfterValidator(_unique)
+    ] = [0]
+    controls: Annotated[int, Field(ge=1, le=10_000)] = 3
     points: Literal["rotate", "each"] = "rotate"
     times: Annotated[
         list[Annotated[str, Field(pattern=r"^(once|every|[1-9][0-9]{0,5})$")]],
@@ -163,7 +184,7 @@ class Plan(_Part):
         Field(min_length=1),
         AfterValidator(_unique),
     ] = [ONCE]
-    witnessed: Annotated[int, Field(ge=1)] = 1
+    witnessed: Annotated[int, Field(ge=1, le=MOST)] = 1
     model: Model = Model()
     budget: Limits = Limits()
     executor: Executor = Executor()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,17 @@ from masfire.errors import MasfireError, UsageError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 100_000
+MAX_MISTAKES = 50
+"""Mistakes that are told; who makes more has other worries."""
+_WIDEST = 400
+_LONGEST_NUMBER = 128
+"""Bits; a longer whole number is no count of anything, and its digits are many."""
+
+
+_UNTEXT = re.compile("[\0\ud800-\udfff]")
+_PASSWORD = re.compile(r"://[^/\s]*@")
+_BAD_SCALAR = (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError)
+"""What PyYAML raises for ``!!int ""``, ``!!bool x``, ``!!timestamp x``, an impossible date, 5,000 digits."""
 
 
 class Mistake(Struct, frozen=True, order=True):
@@ -31,9 +44,11 @@ class PlanError(UsageError):
     """A plan that cannot be run; `mistakes` lists everything that is wrong with it."""
 
     def __init__(self, path: str, mistakes: Sequence[Mistake]) -> None:
-        self.mistakes = tuple(sorted(set(mistakes)))
+        found = sorted(set(mistakes))
+        self.mistakes = tuple(found[:MAX_MISTAKES])
         lines = [f"{path}:{mistake.line}: {mistake.what}" for mistake in self.mistakes]
-        count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        more = "at least " if len(found) > MAX_MISTAKES else ""
+        count = "1 mistake" if len(lines) == 1 else f"{more}{len(lines)} mistakes"
         super().__init__("\n".join([f"{path} has {count}.", *lines]))
 
 
@@ -44,9 +59,11 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     """
     file = Path(path)
     try:
-        if file.stat().st_size > MAX_BYTES:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)  # what is no regular file has no size to ask for
+        if len(raw) > MAX_BYTES:
             raise UsageError(f"The plan {file} is larger than {MAX_BYTES} bytes.")
-        text = file.read_text(encoding="utf-8")
+        text = raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The plan {file} cannot be read: {error}.") from None
     plan = parse_plan(text, name=str(path))
@@ -56,14 +73,15 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
 def parse_plan(text: str, *, name: str = "plan.yaml") -> Plan:
     """Return the plan that YAML `text` describes; `name` is what errors call the file."""
     node = _compose(text, name)
-    mistakes = list(_repeated_keys(node))
+    mistakes = list(itertools.islice(_repeated_keys(node), MAX_MISTAKES + 1))
     data = _construct(node)
     plan = None
     try:
         plan = Plan.model_validate(data)
     except ValidationError as error:
-        mistakes += [_explain(detail, node) for detail in error.errors()]
-    mistakes += _fault_mistakes(data, node)
+        details = error.errors(include_url=False)
+        mistakes += [_explain(detail, node) for detail in details[: MAX_MISTAKES + 1]]
+    mistakes += itertools.islice(_fault_mistakes(data, node), MAX_MISTAKES + 1)
     if plan is None or mistakes:
         raise PlanError(name, mistakes)
     return plan
@@ -96,6 +114,8 @@ class _Loader(yaml.SafeLoader):
         self._nodes += 1
         if self._depth > MAX_DEPTH or self._nodes > MAX_NODES:
             raise yaml.MarkedYAMLError(problem="nested too deeply or too large", problem_mark=mark)
+        if isinstance(event, yaml.ScalarEvent) and _UNTEXT.search(event.value):
+            raise yaml.MarkedYAMLError(problem="a null character or half a character", problem_mark=mark)
         try:
             return super().compose_node(parent, index)
         finally:
@@ -129,9 +149,10 @@ def _construct(node: yaml.Node) -> Any:
         return [_construct(item) for item in node.value]
     constructor = yaml.constructor.SafeConstructor()
     try:
-        return constructor.construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError):
+        value = constructor.construct_object(node, deep=True)
+    except _BAD_SCALAR:
         return node.value  # an unknown tag or an impossible date: the text, which validation then refuses
+    return node.value if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER else value
 
 
 def _repeated_keys(node: yaml.Node) -> Iterator[Mistake]:
@@ -140,7 +161,7 @@ def _repeated_keys(node: yaml.Node) -> Iterator[Mistake]:
         for key, value in node.value:
             text = str(key.value)
             if text in seen:
-                yield Mistake(_line(key), f"Key {text!r} is already given in line {seen[text]}.")
+                yield Mistake(_line(key), f"Key {_short(text)!r} is already given in line {seen[text]}.")
             seen.setdefault(text, _line(key))
             yield from _repeated_keys(value)
     elif isinstance(node, yaml.SequenceNode):
@@ -168,18 +189,23 @@ def _find(node: yaml.Node, location: Sequence[int | str]) -> yaml.Node:
 def _explain(detail: Any, node: yaml.Node) -> Mistake:
     location: tuple[int | str, ...] = detail["loc"]
     line = _line(_find(node, location))
-    place = ".".join(str(part) for part in location)
+    place = _short(".".join(str(part) for part in location))
     if detail["type"] == "extra_forbidden":
         known = _keys_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(_short(str(location[-1])), known, n=1, cutoff=0.5)
         did = f"Did you mean {near[0]!r}? " if near else ""
         return Mistake(line, f"Unknown key {place!r}. {did}Known: {', '.join(sorted(known))}.")
     if detail["type"] == "missing":
         return Mistake(line, f"Key {place!r} is missing.")
     message = str(detail["msg"]).removeprefix("Value error, ")
     given = detail.get("input")
-    shown = "" if isinstance(given, (dict, list)) else f" (got {given!r})"
-    return Mistake(line, f"{place}: {message[:1].lower()}{message[1:]}{shown}.")
+    shown = "" if isinstance(given, (dict, list)) else f" (got {_short(_PASSWORD.sub('://…@', repr(given)))})"
+    message = _short(f"{message[:1].lower()}{message[1:]}")
+    return Mistake(line, f"{place}: {message}{shown}.")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST // 2]}…{text[-_WIDEST // 2 :]}"
 
 
 def _keys_at(location: Sequence[int | str]) -> list[str]:
@@ -196,11 +222,10 @@ def _keys_at(location: Sequence[int | str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _fault_mistakes(data: Any, node: yaml.Node) -> list[Mistake]:
-    """Return what is wrong with the fault addresses and the names of systems."""
+def _fault_mistakes(data: Any, node: yaml.Node) -> Iterator[Mistake]:
+    """Yield what is wrong with the fault addresses and the names of systems."""
     from masfire.faults.base import FaultSpec
 
-    mistakes = []
     faults = data.get("faults", []) if isinstance(data, Mapping) else []
     for index, address in enumerate(faults if isinstance(faults, list) else [faults]):
         if not isinstance(address, str) or address == ALL:
@@ -209,13 +234,12 @@ def _fault_mistakes(data: Any, node: yaml.Node) -> list[Mistake]:
         try:
             FaultSpec.parse(address)
         except MasfireError as error:
-            mistakes.append(Mistake(_line(_find(node, where)), str(error)))
+            yield Mistake(_line(_find(node, where)), _short(str(error)))
     seen: set[str] = set()
     systems = data.get("systems") if isinstance(data, Mapping) else None
     for index, system in enumerate(systems if isinstance(systems, list) else []):
         name = system.get("name") if isinstance(system, Mapping) else None
         if isinstance(name, str) and name in seen:
             line = _line(_find(node, ("systems", index, "name")))
-            mistakes.append(Mistake(line, f"Two systems are called {name!r}."))
+            yield Mistake(line, f"Two systems are called {_short(name)!r}.")
         seen.add(str(name))
-    return mistakes

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from masfire.campaign.plan import Plan, Tasks
-from masfire.errors import UsageError
+from masfire.errors import MasfireError, UsageError
 
 MAX_TASK_BYTES = 8 << 20
 
@@ -31,8 +32,7 @@ def load_tasks(plan: Plan) -> list[dict[str, Any]]:
             f"No task of {wanted.source!r} is left to run.",
             hint=f"{len(found)} were found before the filter {wanted.filter}.",
         )
-    ids = [task["id"] for task in tasks]
-    twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
+    twice = sorted(name for name, n in Counter(task["id"] for task in tasks).items() if n > 1)
     if twice:
         raise UsageError(f"Tasks of {wanted.source!r} share an id: {', '.join(twice)}.")
     return tasks[: wanted.limit]
@@ -58,6 +58,10 @@ def resolve(reference: str, root: str) -> Any:
             f"{reference!r} cannot be imported: no module {error.name!r}.",
             hint=f"Modules are looked up from {root} and the installed packages.",
         ) from error
+    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
+        raise UsageError(
+            f"{reference!r} cannot be imported: {module_name} raises {type(error).__name__}: {error}."
+        ) from error
     for part in path.split("."):
         if not hasattr(found, part):
             raise UsageError(f"{reference!r} cannot be imported: {module_name} has no {part!r}.")
@@ -71,17 +75,23 @@ def _is_file(tasks: Tasks) -> bool:
 
 def _of_module(plan: Plan) -> list[dict[str, Any]]:
     found = resolve(plan.tasks.source, plan.root)
-    found = found() if callable(found) else found
-    if not isinstance(found, Iterable) or isinstance(found, (str, bytes, dict)):
-        raise UsageError(f"{plan.tasks.source!r} is no iterable of tasks.")
-    return [_task(item, f"{plan.tasks.source}[{index}]") for index, item in enumerate(found)]
+    try:
+        found = found() if callable(found) else found
+        if not isinstance(found, Iterable) or isinstance(found, (str, bytes, dict)):
+            raise UsageError(f"{plan.tasks.source!r} is no iterable of tasks.")
+        items = list(found)
+    except MasfireError:
+        raise
+    except (Exception, SystemExit) as error:  # as above
+        raise UsageError(f"{plan.tasks.source!r} raises {type(error).__name__}: {error}.") from error
+    return [_task(item, f"{plan.tasks.source}[{index}]") for index, item in enumerate(items)]
 
 
 def _of_file(path: Path) -> list[dict[str, Any]]:
     tasks = []
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(iter(lambda: lines.readline(MAX_TASK_BYTES + 1), b""), 1):
                 if len(line) > MAX_TASK_BYTES:
                     raise UsageError(f"{path}:{number}: a task is larger than {MAX_TASK_BYTES} bytes.")
                 if line.strip():

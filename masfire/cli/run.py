@@ -17,7 +17,7 @@ from masfire.cli.options import EXISTING, formatted, print_json
 @click.option("--system", required=True, help="A system of the plan; its stub control is NAME~stub.")
 @click.option("--task", required=True, help="The id of a task of the plan.")
 @click.option("--fault", default="", help="A fault address; without one the run is fault-free.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),

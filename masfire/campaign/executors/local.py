@@ -128,6 +128,8 @@ class LocalPool:
             done.put(error)
         except OSError as error:
             done.put(WorkerFailed(f"A worker process cannot be started: {error}."))
+        except Exception as error:  # whatever it is, the campaign must not wait for this thread forever
+            done.put(WorkerFailed(f"A run cannot be handed to its worker: {type(error).__name__}: {error}."))
         finally:
             if worker is not None:
                 self._idle.append(worker)
