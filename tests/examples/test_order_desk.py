@@ -39,9 +39,11 @@ def state_under(fault, knowledge):
     """Return what became of a fault in the pipeline; the run itself may end in an overflow."""
     module = importlib.import_module("examples.order_desk.linear")
     door = Door(stub=Copier(slot=2048))
-    with masfire.run([fault], task=TASK["email"], door=door, knowledge=knowledge) as run:
-        with contextlib.suppress(openai.BadRequestError):
-            module.run(module.build(), TASK)
+    with (
+        masfire.run([fault], task=TASK["email"], door=door, knowledge=knowledge) as run,
+        contextlib.suppress(openai.BadRequestError),
+    ):
+        module.run(module.build(), TASK)
     return run.injections[0].state
 
 
