@@ -40,7 +40,7 @@ def patch_models(module: ModuleType) -> Undo:
         call = ModelCall(recorder, self, messages, kwargs)
         if call.by_http:
             with call:
-                result = generate(self, messages, *args, **kwargs)
+                result = generate(call.asked(self), messages, *args, **kwargs)
             if call.recorded:
                 return result
             steps = recorder.submit(call.agent, call.body, parents=call.parents)
@@ -56,7 +56,7 @@ def patch_models(module: ModuleType) -> Undo:
         call = ModelCall(recorder, self, messages, kwargs)
         if call.by_http:
             with call:
-                result = await agenerate(self, messages, *args, **kwargs)
+                result = await agenerate(call.asked(self), messages, *args, **kwargs)
             if call.recorded:
                 return result
             steps = await recorder.asubmit(call.agent, call.body, parents=call.parents)
@@ -129,6 +129,18 @@ class ModelCall:
         self.recorded = any(steps[index].kind == "model_reply" for index in self._heard)
         if not self.recorded:
             self._describe({})
+
+    def asked(self, model: Any) -> Any:
+        """Return the model to ask: one without LangChain's cache while somebody may change steps.
+
+        The cache knows only the request as it was before, and would keep altered answers for other
+        runs. Without interceptors its answers are taken and recorded.
+        """
+        if not self.recorder.has_interceptors or model.cache is False:
+            return model
+        from langchain_core.globals import get_llm_cache
+
+        return model.model_copy(update={"cache": False}) if model.cache or get_llm_cache() else model
 
     def ask(self, steps: Sequence[Step]) -> Any:
         """Return the messages to send: those of the recorded step."""
