@@ -81,7 +81,7 @@ def test_a_number_in_an_address_is_short(address: str) -> None:
 
 def test_what_cannot_be_told_to_a_worker_ends_the_campaign(tmp_path: Path) -> None:
     pool = LocalPool(
-        Setting({"seed": 10**30}, ""), workers=1, limit=None, log=tmp_path / "log", environments=[{}]
+        Setting({"half": "\ud800"}, ""), workers=1, limit=None, log=tmp_path / "log", environments=[{}]
     )
     with pool, pytest.raises(WorkerFailed, match="cannot be handed"):
         list(pool.run([Order("a", "s", "s", stub=False, task={}, seed=0, path="")]))
