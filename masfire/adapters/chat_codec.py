@@ -29,7 +29,11 @@ def slots(body: dict[str, Any]) -> list[Slot]:
     """Return every text of a request, in order."""
     found: list[Slot] = []
     for message in _messages(body):
-        found += part_slots(str(message.get("role", "")), message, "content")
+        role, content = str(message.get("role", "")), message.get("content")
+        if isinstance(content, str):  # by far the most
+            found.append(Slot(role, content, message, message, "content"))
+        else:
+            found += part_slots(role, message, "content")
     return found
 
 
@@ -137,7 +141,7 @@ def tokens(data: dict[str, Any]) -> tuple[int, int]:
 
 def ended(tail: bytes) -> bool:
     """Return whether the last bytes of a stream hold its end marker."""
-    return b"data: [DONE]" in tail or b"data:[DONE]" in tail
+    return b"[DONE]" in tail and (b"data: [DONE]" in tail or b"data:[DONE]" in tail)
 
 
 def from_events(events: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
@@ -219,12 +223,13 @@ def _call(call: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
 def _grow(choices: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
     index = int(piece.get("index") or 0)
-    choice = choices.setdefault(
-        index, {"index": index, "message": {"role": "assistant", "content": None}, "finish_reason": None}
-    )
+    choice = choices.get(index)
+    if choice is None:
+        message = {"role": "assistant", "content": None}
+        choice = choices[index] = {"index": index, "message": message, "finish_reason": None}
     message = choice["message"]
     delta = piece.get("delta")
-    for key, value in (delta if isinstance(delta, dict) else {}).items():
+    for key, value in delta.items() if isinstance(delta, dict) else ():
         if key == "tool_calls":
             for call in value or ():
                 _grow_call(message.setdefault("tool_calls", {}), call)

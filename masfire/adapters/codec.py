@@ -78,15 +78,32 @@ class Codec(Protocol):
         """Yield the server-sent events that carry reply `data` to a client that asked with `body`."""
 
 
+_decode = msgspec.json.Decoder().decode
+
+
+def decoded(raw: bytes) -> Any:
+    """Return the JSON value of `raw`, or None if it is none."""
+    try:
+        return _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # json reads more than JSON: NaN, lone surrogates
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
 def read_events(raw: bytes) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a server-sent event stream, skipping what is none."""
-    for block in raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n"):
-        data = b"\n".join(line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:"))
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for block in raw.split(b"\n\n"):
+        if block.startswith(b"data:") and b"\n" not in block:
+            data = block[5:].strip()
+        else:
+            data = b"\n".join([line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")])
         if data and data != b"[DONE]":
-            try:
-                value = json.loads(data)
-            except (ValueError, RecursionError):
-                continue
+            value = decoded(data)
             if isinstance(value, dict):
                 yield value
 

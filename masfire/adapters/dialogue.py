@@ -74,16 +74,22 @@ class Dialogue:
     def read(self, body: dict[str, Any], codec: Codec, actor: Actor, attempt: int) -> Steps[Delivery]:
         """Find, record and deliver the messages and tool results in request `body` (edited in place)."""
         delivery = Delivery()
-        for found in codec.tool_returns(body):
-            yield from self._tool_return(found, actor, delivery)
+        slots = codec.slots(body)
+        if "tool" in [slot.role for slot in slots]:
+            for found in codec.tool_returns(body):
+                yield from self._tool_return(found, actor, delivery)
+            slots = codec.slots(body)
         if actor.framework:
-            texts = [slot.text for slot in codec.slots(body)]
-            delivery.parents.update(self.index.parents(texts, reader=actor.agent))
+            delivery.parents.update(self.index.parents([slot.text for slot in slots], reader=actor.agent))
             return delivery
-        yield from self._find_task(body, codec, actor)
-        for slot in codec.slots(body):
-            yield from self._slot(slot, body, codec, actor, delivery)
-        self._insert_mail(body, codec, actor.agent, attempt, delivery)
+        if self._task is None or not self._task.ready.is_set():
+            yield from self._find_task(slots, actor)
+        for slot in slots:
+            spans = self.index.find(slot.text, reader=actor.agent, own=slot.role == "assistant")
+            if spans:
+                yield from self._slot(slot, spans, body, codec, actor, delivery)
+        if self._mail or self._last_mail:
+            self._insert_mail(body, codec, actor.agent, attempt, delivery)
         return delivery
 
     def arrived(
@@ -102,11 +108,16 @@ class Dialogue:
                     yield step, text
 
     def _slot(
-        self, slot: Slot, body: dict[str, Any], codec: Codec, actor: Actor, delivery: Delivery
+        self,
+        slot: Slot,
+        spans: list[provenance.Span],
+        body: dict[str, Any],
+        codec: Codec,
+        actor: Actor,
+        delivery: Delivery,
     ) -> Steps[None]:
-        own = slot.role == "assistant"
         edits: list[tuple[int, int, Fix]] = []
-        for span in self.index.find(slot.text, reader=actor.agent, own=own):
+        for span in spans:
             if slot.role in SYSTEM_ROLES and span.end - span.start < _MIN_IN_SYSTEM:
                 continue
             text = slot.text[span.start : span.end]
@@ -160,10 +171,8 @@ class Dialogue:
                     with self._lock:
                         self._mail.setdefault(recipient, []).append(_Letter(step.agent, text, step.step))
 
-    def _find_task(self, body: dict[str, Any], codec: Codec, actor: Actor) -> Steps[None]:
-        if self._task is not None and self._task.ready.is_set():
-            return
-        text = self._task_text(codec.slots(body), actor.agent)
+    def _find_task(self, slots: list[Slot], actor: Actor) -> Steps[None]:
+        text = self._task_text(slots, actor.agent)
         with self._lock:
             mine = self._task is None and bool(text)
             if mine:
@@ -187,8 +196,6 @@ class Dialogue:
     def _insert_mail(
         self, body: dict[str, Any], codec: Codec, reader: str, attempt: int, delivery: Delivery
     ) -> None:
-        if not self._mail and not self._last_mail:
-            return
         with self._lock:
             if attempt == 0:
                 self._last_mail[reader] = self._mail.pop(reader, [])

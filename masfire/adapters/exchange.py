@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 import time
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from masfire.adapters import chat_codec, dialogue, responses_codec, tee
-from masfire.adapters.codec import Codec, read_events
+from masfire.adapters.codec import Codec, decoded, read_events
 from masfire.adapters.effects import Drain, Send, Steps, Submit
 from masfire.adapters.identity import identify
-from masfire.adapters.wire import Builder, decoded, decompressed, encoded, is_events, rebuilt
+from masfire.adapters.wire import Builder, decompressed, encoded, is_events, rebuilt
 from masfire.errors import RefusedValue
 from masfire.recorder import ACTOR
 from masfire.trace.limits import exceeds_depth
@@ -28,9 +29,6 @@ _CODECS: tuple[tuple[bytes, Codec], ...] = (
     (b"/responses", responses_codec),
 )
 _RETRY = b"x-stainless-retry-count"
-_NOT_PLAIN = (b"\n", b"\r", b"NaN", b"Infinity", b"\\u", b"$json")
-"""What a request's bytes must not hold to stand in a trace as they are (no line breaks, JSON only)."""
-
 _counting = threading.Lock()
 
 
@@ -44,24 +42,17 @@ class Call(msgspec.Struct, eq=False):
     request: Any
     body: dict[str, Any]
     codec: Codec
-    actor: Any
+    who: Actor
     unread: bool
     attempt: int = 0
     changed: bool = False
     door: Any = None
-    delivery: dialogue.Delivery = msgspec.field(default_factory=dialogue.Delivery)
     started: float = 0.0
 
     @property
     def model(self) -> str:
         """Return the model's name as requested."""
         return str(self.body.get("model", ""))
-
-    @property
-    def who(self) -> Actor:
-        """Return the calling agent."""
-        actor: Actor = self.actor
-        return actor
 
     @property
     def build(self) -> Builder:
@@ -77,8 +68,7 @@ def recognise(library: Any, request: Any, *, unread: bool) -> Call | None:
     """Return the call if `request` is one to a language model whose format is known, else None."""
     if request.method != "POST":
         return None
-    path = request.url.raw_path.partition(b"?")[0].rstrip(b"/")
-    codec = next((codec for suffix, codec in _CODECS if path.endswith(suffix)), None)
+    codec = _codec(request.url.raw_path)
     if codec is None:
         return None
     try:
@@ -87,12 +77,17 @@ def recognise(library: Any, request: Any, *, unread: bool) -> Call | None:
         return None
     if not isinstance(body, dict) or not ("messages" in body or "input" in body):
         return None
-    attempt = 0
-    for key, value in request.headers.raw:
-        if key == _RETRY and value.isdigit():
-            attempt = int(value)
-    actor = ACTOR.get() or identify(codec.system(body))
-    return Call(library, request, body, codec, actor, unread, attempt)
+    retries = dict(request.headers.raw).get(_RETRY, b"0")
+    attempt = int(retries) if retries.isdigit() else 0
+    who = ACTOR.get() or identify(codec.system(body))
+    return Call(library, request, body, codec, who, unread, attempt)
+
+
+@functools.lru_cache(maxsize=64)
+def _codec(target: bytes) -> Codec | None:
+    """Return the codec of the API whose endpoint this path (and query) names."""
+    path = target.partition(b"?")[0].rstrip(b"/")
+    return next((codec for suffix, codec in _CODECS if path.endswith(suffix)), None)
 
 
 def exchange(run: Recorder, call: Call) -> Steps[Any]:
@@ -102,10 +97,10 @@ def exchange(run: Recorder, call: Call) -> Steps[Any]:
     count = _count(run, actor.agent, call.attempt)
     if call.door is not None:
         call.changed = call.door.prepare(call.body, agent=actor.agent, count=count)
-    call.delivery = yield from dialogue.of(run).read(call.body, call.codec, actor, call.attempt)
-    call.changed = call.changed or call.delivery.changed
+    delivery = yield from dialogue.of(run).read(call.body, call.codec, actor, call.attempt)
+    call.changed = call.changed or delivery.changed
     # What is in the request, and the last thing that woke the agent even if its words are not.
-    found = call.delivery.parents
+    found = delivery.parents
     parents = tuple(sorted(found.union(actor.parents[-1:]) if found else actor.parents))
     proposed = _proposed(call)
     steps = yield Submit(actor.agent, Action("model_call", call.model, proposed), actor.role, parents)
@@ -117,16 +112,16 @@ def exchange(run: Recorder, call: Call) -> Steps[Any]:
             altered = unpack(step.body.proposed)
             if isinstance(altered, dict) and altered != call.body:
                 call.body, call.changed = altered, True
-        response = yield from _sent(run, call, step)
+        response = yield from _sent(run, call, step, delivery)
     return call.build.refusal("masfire: the model call was withheld") if response is None else response
 
 
-def _sent(run: Recorder, call: Call, step: Step) -> Steps[Any]:
+def _sent(run: Recorder, call: Call, step: Step, delivery: dialogue.Delivery) -> Steps[Any]:
     """Send what the recorded step holds (or take the door's answer); return the caller's response."""
     if call.changed:
         call.request = rebuilt(call.library, call.request, call.body)
     if run.watched:
-        _witness_request(run, call, step)
+        _witness_request(run, call, step, delivery)
     call.started = time.monotonic()
     answer = None
     if call.door is not None:
@@ -145,17 +140,17 @@ def _sent(run: Recorder, call: Call, step: Step) -> Steps[Any]:
     if events and not (run.has_interceptors or run.watched):
         _pass_on(run, call, step, response)
         return response
-    raw = yield from _whole(call, response)
+    raw = bytes(response.content) if response.is_closed else (yield from _whole(call, response))
     data = call.codec.from_events(read_events(raw)) if events else decoded(raw)
     if response.status_code == 200:
         _keep(call, data, raw if not events else b"")
     return (yield from _judged(run, call, step, response, data, _draw(call, "live", data)))
 
 
-def _witness_request(run: Recorder, call: Call, step: Step) -> None:
+def _witness_request(run: Recorder, call: Call, step: Step, delivery: dialogue.Delivery) -> None:
     sent = decoded(call.request.content)
     run.received(step.step, sent, by="model")
-    for index, text in dialogue.of(run).arrived(sent, call.codec, call.who.agent, call.delivery):
+    for index, text in dialogue.of(run).arrived(sent, call.codec, call.who.agent, delivery):
         run.received(index, text, by=call.who.agent)
 
 
@@ -225,7 +220,7 @@ def _remember(run: Recorder, call: Call, steps: Any, offered: Payload, outcome: 
         if not isinstance(value, dict):
             continue
         if isinstance(value.get("content"), str):
-            talk.index.add(step.step, call.actor.agent, value["content"])
+            talk.index.add(step.step, call.who.agent, value["content"])
         for asked in value.get("tool_calls") or ():
             if isinstance(asked, dict) and asked.get("id"):
                 talk.tool_call_steps[str(asked["id"])] = step.step
@@ -254,9 +249,7 @@ def _pass_on(run: Recorder, call: Call, step: Step, response: Any) -> None:
 
 
 def _whole(call: Call, response: Any) -> Steps[bytes]:
-    """Return the decoded body; a caller that reads the response itself still can."""
-    if response.is_closed:
-        return bytes(response.content)
+    """Return the decoded body of an open response; a caller that reads the response itself still can."""
     raw = yield Drain(response)
     response.stream = call.library.ByteStream(raw)
     return decompressed(call.library, response, raw)
@@ -291,10 +284,12 @@ def _count(run: Recorder, agent: str, attempt: int) -> int:
 
 def _proposed(call: Call) -> Payload:
     """Return the request body as a payload: its own bytes where they can stand in a trace as they are."""
-    raw: bytes = call.request.content
-    if call.changed or any(mark in raw for mark in _NOT_PLAIN) or exceeds_depth(raw, MAX_DEPTH):
+    if call.changed:
         return _packed(call.body)
-    return Payload(raw)
+    raw: bytes = call.request.content
+    line_breaks = b"\n" in raw or b"\r" in raw
+    beyond_json = b"NaN" in raw or b"Infinity" in raw or b"\\u" in raw or b"$json" in raw
+    return _packed(call.body) if line_breaks or beyond_json or exceeds_depth(raw, MAX_DEPTH) else Payload(raw)
 
 
 def _packed(value: dict[str, Any]) -> Payload:

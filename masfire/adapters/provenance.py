@@ -43,6 +43,7 @@ class _Region(NamedTuple):
 class _Needle(NamedTuple):
     text: str
     key: int
+    word: str
 
 
 class Index:
@@ -68,27 +69,24 @@ class Index:
         text = text.strip()
         if len(text) < (2 if pinned else MIN_TEXT):
             return
-        keys = {hash(text)}
-        needles = {text: hash(text)}
-        if "\n" in text:
-            keys.update(map(hash, _lines(text)))
-        for rendering in _renderings(text):
-            keys.add(hash(rendering))
-            if len(needles) < _NEEDLES:
-                needles[rendering] = hash(rendering)
+        key = hash(text)
+        forms = [text] if text[0] not in "{[`" else list(dict.fromkeys((text, *_renderings(text))))
         with self._lock:
-            for key in keys:
-                saying = self._origins.setdefault(key, {})
-                saying.pop(agent, None)  # the latest speaker comes last
-                saying[agent] = step
+            self._credit(key, agent, step)
+            for form in forms[1:]:
+                self._credit(hash(form), agent, step)
+            if "\n" in text:
+                for line in _lines(text):
+                    self._credit(hash(line), agent, step)
             if pinned:
-                self._pinned.append(_Needle(text, hash(text)))
+                self._pinned.append(_needle(text))
                 self._scanned.clear()
+            elif key in self._recent:  # said again: it is searched for once, as the latest
+                self._recent[key] = self._recent.pop(key)
             else:
-                self._forget(hash(text))  # said again: it is searched for once
-                self._recent[hash(text)] = [_Needle(needle, key) for needle, key in needles.items()]
-                for needle in self._recent[hash(text)]:
-                    self._by_word.setdefault(_inner_word(needle.text), []).append(needle)
+                needles = self._recent[key] = [_needle(form) for form in forms[:_NEEDLES]]
+                for needle in needles:
+                    self._by_word.setdefault(needle.word, []).append(needle)
                 if len(self._recent) > RECENT:
                     self._forget(next(iter(self._recent)))
 
@@ -119,6 +117,14 @@ class Index:
         """Return the steps whose text is found in `texts`, ascending."""
         return tuple(sorted({span.step for text in texts for span in self.find(text, reader=reader)}))
 
+    def _credit(self, key: int, agent: str, step: int) -> None:
+        saying = self._origins.get(key)
+        if saying is None:
+            self._origins[key] = {agent: step}
+        else:
+            saying.pop(agent, None)  # the latest speaker comes last
+            saying[agent] = step
+
     def _speaker(self, key: int, reader: str, own: bool) -> tuple[str, int]:
         saying = self._origins[key]
         if own and reader in saying:
@@ -139,44 +145,48 @@ class Index:
             # Causes precede effects: what was not in this text when it was first read never will be.
             if len(self._scanned) >= _CACHED:
                 self._scanned.clear()
-            found = self._scanned[key] = _without_overlap(
-                [*self._substrings(text), *self._hashed_lines(text)]
-            )
+            regions = [*self._substrings(text), *self._hashed_lines(text)]
+            found = self._scanned[key] = _without_overlap(regions) if regions else ()
         return found
 
     def _forget(self, output: int) -> None:
         for needle in self._recent.pop(output, ()):
-            word = _inner_word(needle.text)
-            others = [other for other in self._by_word[word] if other is not needle]
+            others = [other for other in self._by_word[needle.word] if other is not needle]
             if others:
-                self._by_word[word] = others
+                self._by_word[needle.word] = others
             else:
-                del self._by_word[word]
+                del self._by_word[needle.word]
 
-    def _substrings(self, text: str) -> Iterator[_Region]:
+    def _substrings(self, text: str) -> list[_Region]:
         # A needle can only be in a text that has the needle's inner word: no need to try the others.
-        words = {"", *text.split()}
-        likely = [needle for word in words if word in self._by_word for needle in self._by_word[word]]
-        for needle, key in (*self._pinned, *likely):
+        likely = [*self._pinned, *self._by_word.get("", ())]
+        for word in self._by_word.keys() & text.split():
+            likely += self._by_word[word]
+        found: list[_Region] = []
+        for needle, key, _ in likely:
             start = text.find(needle)
             for _ in range(_OCCURRENCES):
                 if start < 0:
                     break
                 end = start + len(needle)
                 if _stands_alone(text, start, end):
-                    yield _Region(start, end, key)
+                    found.append(_Region(start, end, key))
                 start = text.find(needle, end)
+        return found
 
-    def _hashed_lines(self, text: str) -> Iterator[_Region]:
+    def _hashed_lines(self, text: str) -> list[_Region]:
+        found: list[_Region] = []
         offset = 0
         for line in text.split("\n"):
             if len(line) >= MIN_LINE:
-                for part in _candidates(line):
+                rest = line.partition(": ")[2]
+                for part in (line.strip(), line.strip(_EDGES), rest.strip(_EDGES)):
                     if len(part) >= MIN_LINE and hash(part) in self._origins:
                         start = offset + line.find(part)
-                        yield _Region(start, start + len(part), hash(part))
+                        found.append(_Region(start, start + len(part), hash(part)))
                         break
             offset += len(line) + 1
+        return found
 
 
 def of(recorder: Recorder) -> Index:
@@ -187,17 +197,9 @@ def of(recorder: Recorder) -> Index:
     return index  # type: ignore[no-any-return]
 
 
-def _inner_word(text: str) -> str:
-    """Return the longest word that has a space on both sides in `text`, or "" if there is none."""
-    return max(text.split()[1:-1], key=len, default="")
-
-
-def _candidates(line: str) -> Iterator[str]:
-    yield line.strip()
-    yield line.strip(_EDGES)
-    _, colon, rest = line.partition(": ")
-    if colon:
-        yield rest.strip(_EDGES)
+def _needle(text: str) -> _Needle:
+    """Return `text` with its longest word that has a space on both sides, "" if there is none."""
+    return _Needle(text, hash(text), max(text.split()[1:-1], key=len, default=""))
 
 
 def _lines(text: str) -> Iterator[str]:

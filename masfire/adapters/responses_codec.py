@@ -138,7 +138,7 @@ def tokens(data: dict[str, Any]) -> tuple[int, int]:
 
 def ended(tail: bytes) -> bool:
     """Return whether the last bytes of a stream hold its end marker."""
-    return any(mark in tail for mark in _MARKS)
+    return b"response." in tail and any(mark in tail for mark in _MARKS)
 
 
 def from_events(events: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

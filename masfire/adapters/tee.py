@@ -8,6 +8,8 @@ from typing import Any
 _TAIL = 64
 """Bytes kept of the past, so that an end marker split over two chunks is seen."""
 
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"[DONE]")
+
 
 class _Copy:
     """Guards the bytes that have passed; tells `ended` once, at the end marker or the end."""
@@ -24,11 +26,14 @@ class _Copy:
         self._chunks.append(chunk)
         if self._ended is None or self._is_end is None:
             return
-        recent = self._tail + chunk
+        recent = self._tail + chunk if self._tail else chunk
         self._marked = self._marked or self._is_end(recent)
-        self._tail = recent[-_TAIL:]
-        if self._marked and recent.endswith((b"\n\n", b"\r\n\r\n", b"[DONE]")):
+        if not recent.endswith(_EVENT_ENDS):
+            self._tail = recent[-_TAIL:]
+        elif self._marked:
             self.finish()
+        else:
+            self._tail = b""  # no marker spans two events
 
     def finish(self) -> None:
         """Report what has passed, unless that is done."""

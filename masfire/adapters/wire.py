@@ -6,29 +6,12 @@ import json
 from datetime import timedelta
 from typing import Any
 
-import msgspec
-
-from masfire.adapters.codec import Codec
+from masfire.adapters.codec import Codec, decoded
 
 _FRAMING = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 _REFUSED = 403
 _JSON, _EVENTS = ("content-type", "application/json"), ("content-type", "text/event-stream")
 _NO_RETRY = ("x-should-retry", "false")
-
-
-_decode = msgspec.json.Decoder().decode
-
-
-def decoded(raw: bytes) -> Any:
-    """Return the JSON value of `raw`, or None if it is none."""
-    try:
-        return _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass  # json reads more than JSON: NaN, lone surrogates
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
 
 
 def encoded(value: Any) -> bytes:
