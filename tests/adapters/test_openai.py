@@ -222,7 +222,7 @@ def test_a_stream_is_recorded_though_the_client_stops_at_its_end_marker(server: 
 
 
 def test_a_stream_left_early_is_recorded_as_broken_off(server: FakeOpenAI) -> None:
-    server.handler = lambda path, body: {"content": "word " * 5_000, "chunk": 4096}  # more than one read takes
+    server.handler = lambda path, body: {"content": "word " * 5_000, "chunk": 4096}  # no one read takes it
     with run() as r, openai.OpenAI(base_url=server.url, api_key="k") as client:
         events = client.responses.create(**RESPONSES, stream=True)
         next(iter(events))
