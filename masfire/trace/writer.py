@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import threading
 import weakref
 from collections.abc import Iterator
@@ -56,6 +57,9 @@ class TraceWriter:
         self.header = redactor.header(header) if redactor is not None else header
         encoded = encode_record(self.header)
         with _recording(self.path):
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.stat(self.path).st_mode):  # /dev/null must not be replaced by a file
+                    raise OSError(errno.EINVAL, "it is there and is no regular file")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
             self._open(os.O_CREAT | os.O_EXCL)
