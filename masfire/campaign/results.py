@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from masfire.errors import UsageError
+from masfire.errors import RecordingError, UsageError
 
 RESULTS_VERSION = 1
 
@@ -88,7 +89,8 @@ class Results:
         row["sources"] = json.dumps(row["sources"], sort_keys=True)
         row = {name: storable(value) for name, value in row.items()}
         marks = ", ".join(f":{name}" for name in _COLUMNS)
-        self._db.execute(f"INSERT INTO runs ({', '.join(_COLUMNS)}) VALUES ({marks})", row)  # noqa: S608 - our own column names
+        with self._storing():
+            self._db.execute(f"INSERT INTO runs ({', '.join(_COLUMNS)}) VALUES ({marks})", row)  # noqa: S608 - our own column names
 
     def ids(self) -> set[str]:
         """Return the ids of all finished runs."""
@@ -112,7 +114,8 @@ class Results:
 
     def note(self, key: str, value: Any) -> None:
         """Remember a fact about the campaign (its plan, its model)."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
+        with self._storing():
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
 
     def fact(self, key: str) -> Any:
         """Return a remembered fact, or None."""
@@ -129,6 +132,16 @@ class Results:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise RecordingError(
+                f"The results {self.path} cannot be written: {error}.",
+                hint="What is done is kept; free some space and go on by --resume.",
+            ) from error
 
     def _open(self, *, readonly: bool) -> sqlite3.Connection:
         if readonly:

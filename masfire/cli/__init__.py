@@ -92,6 +92,11 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output had enough
         sys.stdout = None
         return 0
+    except OSError as error:  # a folder that is a file, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(
+            f"{where}{error.strerror or error}. Check the path, its permissions and its disk.", 2
+        )
     return code if isinstance(code, int) else 0
 
 
