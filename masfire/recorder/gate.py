@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from masfire.errors import BudgetExceeded, RecordingError, UsageError
+from masfire.recorder.acting import ASIDE, PRODUCED
 from masfire.trace.context import ContextTable
 from masfire.trace.model import Action, Body, End, Header, Injection, Observation, Step, Trace
-from masfire.trace.payload import EMPTY, Payload, pack_or_refuse
+from masfire.trace.payload import pack_or_refuse
 
 Interceptor: TypeAlias = "Callable[[Step, Sequence[Step]], Sequence[Step] | Awaitable[Sequence[Step]]]"
 """One function: (step, history) → the steps to record in its place.
@@ -199,11 +198,11 @@ class Recorder:
         if level == len(self._interceptors):
             recorded.append(self._commit(self._renumber(step)))
             return
-        token = _ASIDE.set(True)
+        token = ASIDE.set(True)
         try:
             replacement = self._interceptors[level](self._renumber(step), self.steps)
         finally:
-            _ASIDE.reset(token)
+            ASIDE.reset(token)
         if inspect.isawaitable(replacement):
             if inspect.iscoroutine(replacement):
                 replacement.close()
@@ -234,22 +233,22 @@ class Recorder:
         return None
 
     def _ask(self, step: Step, level: int) -> Sequence[Step] | Awaitable[Sequence[Step]]:
-        token = _ASIDE.set(True)
+        token = ASIDE.set(True)
         try:
             return self._interceptors[level](self._renumber(step), self.steps)
         finally:
-            _ASIDE.reset(token)
+            ASIDE.reset(token)
 
     async def _awaited(
         self, step: Step, level: int, answer: Awaitable[Sequence[Step]], known: int
     ) -> Sequence[Step]:
         """Return the answer of a waiting interceptor, asked again while other steps were recorded."""
         for rounds in range(3):
-            token = _ASIDE.set(True)
+            token = ASIDE.set(True)
             try:
                 replacement = await answer
             finally:
-                _ASIDE.reset(token)
+                ASIDE.reset(token)
             if len(self.steps) == known or rounds == 2:
                 return replacement
             with self._lock:
@@ -331,21 +330,6 @@ class Recorder:
         )
 
 
-class Actor(msgspec.Struct, frozen=True):
-    """Who is acting in this context: the agent's stable name and where it sits.
-
-    `framework` is empty for plain Python; adapters that deliver messages themselves set it, and the
-    request layer then leaves delivery to them. `parents` are the steps that woke the agent; `path`
-    tells apart the parallel copies of one agent ("worker[2]").
-    """
-
-    agent: str
-    role: str = ""
-    framework: str = ""
-    path: str = ""
-    parents: tuple[int, ...] = ()
-
-
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
@@ -355,91 +339,3 @@ def _fresh_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_fresh_locks)
-ACTOR: ContextVar[Actor | None] = ContextVar("masfire_actor", default=None)
-"""The acting agent of this context, set by adapters and by `agent`."""
-
-PRODUCED: ContextVar[list[int] | None] = ContextVar("masfire_produced", default=None)
-"""Where the observations made in this context are noted (step indexes), set by adapters.
-
-What a unit of work sends on is made from its model replies and tool results; copies of one agent that
-run in parallel are told apart by it.
-"""
-
-_RUN: ContextVar[Recorder | None] = ContextVar("masfire_run", default=None)
-_ASIDE: ContextVar[bool] = ContextVar("masfire_aside", default=False)
-"""Set while an interceptor thinks: a model it asks is no agent's call."""
-
-_active: list[Recorder] = []
-_active_lock = threading.Lock()
-
-
-def current() -> Recorder | None:
-    """Return the run that steps of this context belong to, or None.
-
-    A context's own run wins; otherwise the only active run of the process (threads started before
-    the run, event loops with older contexts); with several active runs and no context, None. Inside
-    an interceptor there is no run.
-    """
-    if not _active or _ASIDE.get():
-        return None
-    run = _RUN.get()
-    if run is not None and not run.finished:
-        return run
-    return _active[0] if len(_active) == 1 else None
-
-
-@contextlib.contextmanager
-def activate(recorder: Recorder) -> Iterator[Recorder]:
-    """Make `recorder` the run of this context (and of everything started from it)."""
-    token = _RUN.set(recorder)
-    with _active_lock:
-        _active.append(recorder)
-    try:
-        yield recorder
-    finally:
-        with _active_lock:
-            _active.remove(recorder)
-        with contextlib.suppress(ValueError):
-            _RUN.reset(token)
-
-
-@contextlib.contextmanager
-def paused(recorder: Recorder) -> Iterator[None]:
-    """Record nothing in `recorder` inside this block, so that another run can take its place.
-
-    Without this, two runs would be active and code without a context of its own could not tell which.
-    """
-    token = _RUN.set(None)
-    with _active_lock:
-        was_active = recorder in _active
-        if was_active:
-            _active.remove(recorder)
-    try:
-        yield
-    finally:
-        with _active_lock:
-            if was_active:
-                _active.append(recorder)
-        with contextlib.suppress(ValueError):
-            _RUN.reset(token)
-
-
-@contextlib.contextmanager
-def agent(name: str, *, role: str = "") -> Iterator[None]:
-    """Name the agent that acts inside this block (plain Python; frameworks need no naming).
-
-    >>> with agent("planner"):
-    ...     pass
-    """
-    token = ACTOR.set(Actor(name, role))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            ACTOR.reset(token)
-
-
-__all__ = [
-    "ACTOR", "EMPTY", "PRODUCED", "Actor", "Budget", "Interceptor", "Payload", "Recorder", "Sink", "Witness",
-    "activate", "agent", "current", "paused",
-]  # fmt: skip
