@@ -128,7 +128,7 @@ class Campaign:
             return
         with contextlib.closing(pool.run(orders)) as finished:
             for count, (order, came) in enumerate(finished, 1):
-                result = salvage(order, came) if isinstance(came, Lost) else came
+                result = salvage(order, came, self.plan.record) if isinstance(came, Lost) else came
                 os.replace(order.path, self._trace(order.id))
                 results.add(result)
                 done.add(order.id)

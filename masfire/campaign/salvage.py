@@ -8,20 +8,24 @@ from pathlib import Path
 from masfire.analysis import analyze
 from masfire.campaign.executors.local import Lost
 from masfire.campaign.orders import Order
+from masfire.campaign.plan import Record
 from masfire.campaign.results import RunResult
 from masfire.errors import TraceError
 from masfire.metrics.rates import WITNESSED
 from masfire.trace.io import TraceWriter, read_trace
 from masfire.trace.model import End, Header, Injection, Step, Trace
 from masfire.trace.payload import pack
+from masfire.trace.redact import Redactor
 
 
-def salvage(order: Order, lost: Lost) -> RunResult:
+def salvage(order: Order, lost: Lost, record: Record) -> RunResult:
     """Return the result of a lost run; afterwards its trace is whole and has an end.
+
+    `record` says what a trace may hold that has to be begun here.
 
     A run that had ended before its worker was lost keeps its own end.
     """
-    trace = _ended(order, lost)
+    trace = _ended(order, lost, record)
     report = analyze(trace)
     state, reason, mark = _injection(order, trace)
     return RunResult(
@@ -51,7 +55,7 @@ def salvage(order: Order, lost: Lost) -> RunResult:
     )
 
 
-def _ended(order: Order, lost: Lost) -> Trace:
+def _ended(order: Order, lost: Lost, record: Record) -> Trace:
     path = Path(order.path)
     try:
         trace = read_trace(path, tolerate_torn_tail=True)
@@ -62,10 +66,12 @@ def _ended(order: Order, lost: Lost) -> Trace:
             seed=order.seed,
             task=pack(order.task),
             system=order.label,
+            privacy=record.privacy,
             launch=order.launch,
             faults=(order.address,) if order.address else (),
         )
-        TraceWriter(path, header).close(End(lost.status, lost.error, seconds=lost.seconds))
+        redactor = Redactor(record.redact, level=record.privacy)
+        TraceWriter(path, header, redactor=redactor).close(End(lost.status, lost.error, seconds=lost.seconds))
         return read_trace(path)
     if trace.end is None:
         with TraceWriter.reopen(path) as writer:

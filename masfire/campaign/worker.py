@@ -32,6 +32,7 @@ from masfire.models.cache import ReplyCache
 from masfire.models.door import Door, Sampling
 from masfire.recorder import Budget, paused
 from masfire.trace.io import read_trace
+from masfire.trace.redact import Redactor
 
 LONGEST_ERROR = 2_000
 _OURS = (RecordingError, IncompatibleVersion, MissingDependency)
@@ -45,6 +46,7 @@ class Bench:
         self.setting = setting
         self.plan = Plan.model_validate(setting.plan)
         self.systems = {system.name: system for system in self.plan.systems}
+        self.redactor = Redactor(self.plan.record.redact, level=self.plan.record.privacy)
         self.cache = ReplyCache(setting.cache, name=setting.cache_name) if setting.cache else None
 
     def load(self) -> None:
@@ -163,11 +165,11 @@ class Bench:
             success=success,
             score=score,
             state=outcome.state if outcome else "",
-            reason=outcome.reason if outcome else "",
-            agent=outcome.agent if outcome else "",
+            reason=self._told(outcome.reason) if outcome else "",
+            agent=self._told(outcome.agent) if outcome else "",
             step=outcome.step if outcome else -1,
             witnessed_at=outcome.witnessed_at if outcome else -1,
-            error=f"The check failed: {check}" if check else report.error[:LONGEST_ERROR],
+            error=f"The check failed: {self._told(check)}" if check else report.error[:LONGEST_ERROR],
             steps=len(recorded.trace),
             calls=report.calls.made,
             tokens_in=report.calls.tokens_in,
@@ -177,6 +179,10 @@ class Bench:
             trace=f"{order.id}.jsonl",
         )
         return RunResult(**{name: storable(value) for name, value in msgspec.structs.asdict(result).items()})
+
+    def _told(self, text: str) -> str:
+        """Return text as a result may tell it: without secrets, unless the plan records everything."""
+        return text if self.redactor.level == "full" else self.redactor.text(text)
 
 
 def _awaited(value: Any) -> Any:
