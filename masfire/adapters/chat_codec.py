@@ -154,7 +154,8 @@ def from_events(events: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
             return None
         first = first or event
         usage = event.get("usage") or usage
-        for piece in event.get("choices") or ():
+        pieces = event.get("choices")
+        for piece in pieces if isinstance(pieces, list) else ():
             if isinstance(piece, dict):
                 _grow(choices, piece)
     if first is None:
@@ -222,7 +223,7 @@ def _call(call: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
 
 
 def _grow(choices: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
-    index = int(piece.get("index") or 0)
+    index = _count(piece.get("index"))
     choice = choices.get(index)
     if choice is None:
         message = {"role": "assistant", "content": None}
@@ -231,8 +232,9 @@ def _grow(choices: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
     delta = piece.get("delta")
     for key, value in delta.items() if isinstance(delta, dict) else ():
         if key == "tool_calls":
-            for call in value or ():
-                _grow_call(message.setdefault("tool_calls", {}), call)
+            for call in value if isinstance(value, list) else ():
+                if isinstance(call, dict):
+                    _grow_call(message.setdefault("tool_calls", {}), call)
         elif key == "role":
             message["role"] = value or message["role"]
         elif isinstance(value, str) and isinstance(message.get(key), str):
@@ -244,7 +246,7 @@ def _grow(choices: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
 
 def _grow_call(calls: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
     kind = "custom" if isinstance(piece.get("custom"), dict) else "function"
-    call = calls.setdefault(int(piece.get("index") or 0), {"id": "", "type": kind})
+    call = calls.setdefault(_count(piece.get("index")), {"id": "", "type": kind})
     call["id"] = piece.get("id") or call["id"]
     inner = piece.get(kind)
     if isinstance(inner, dict):

@@ -164,6 +164,7 @@ class _Worker:
     def __init__(self, setting: Setting, log: Path, environment: Mapping[str, str]) -> None:
         self._setting, self._log, self.environment = setting, log, environment
         self._buffer = b""
+        log.touch(mode=0o600)  # systems may print anything
         with log.open("ab") as errors:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, with our own interpreter
                 _COMMAND,

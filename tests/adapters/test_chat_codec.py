@@ -1,0 +1,26 @@
+"""A server may stream anything: what no client could use is passed over, never raised in the user's call."""
+
+from typing import Any
+
+import pytest
+
+from masfire.adapters.chat_codec import from_events
+
+WEIRD: list[Any] = [None, 0, "x", [], {}, [None], ["x"], [[]], {"a": 1}, 1e308, True]
+
+
+@pytest.mark.parametrize("value", WEIRD, ids=repr)
+def test_odd_pieces_of_a_stream_are_passed_over(value: Any) -> None:
+    good = {"id": "c", "choices": [{"index": 0, "delta": {"content": "hello"}}]}
+    odd = [
+        {"choices": value},
+        {"choices": [value]},
+        {"choices": [{"index": value, "delta": {"content": ""}}]},
+        {"choices": [{"index": 0, "delta": value}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": value}}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [value]}}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": value, "function": value}]}}]},
+    ]
+    reply = from_events([good, *odd])
+    assert reply is not None
+    assert reply["choices"][0]["message"]["content"] == "hello"
