@@ -111,9 +111,8 @@ class Campaign:
         self._phase("faults", jobs, results, done, pool)
         for extra in self.plan.control_seeds[len(self.plan.seeds) :]:
             short = self._short(results)
-            more = self._in_turn(
-                job for job in self._injections(results, [extra]) if cells.cell(job) in short
-            )
+            undone = [job for job in self._injections(results, [extra]) if job.id not in done]
+            more = self._missing(self._in_turn(undone), short)
             if more:
                 self._phase("further runs of short cells", more, results, done, pool)
 
@@ -195,12 +194,21 @@ class Campaign:
             launch=cells.launch(job),
         )
 
-    def _short(self, results: Results) -> set[tuple[str, str, str]]:
-        """Return the cells that have fewer witnessed runs than the plan wants."""
+    def _short(self, results: Results) -> Counter[tuple[str, str, str]]:
+        """Return how many witnessed runs each cell lacks of those that the plan wants."""
         struck = Counter((row.system, row.fault, row.times) for row in results if row.state == WITNESSED)
         wanted = itertools.product(cells.variants(self.plan), cells.asked(self.plan))
         names = [(variant.label, wish.fault, wish.times) for variant, wish in wanted]
-        return {name for name in names if struck[name] < self.plan.witnessed}
+        return Counter({name: self.plan.witnessed - struck[name] for name in names})
+
+    def _missing(self, jobs: Sequence[Job], short: Counter[tuple[str, str, str]]) -> list[Job]:
+        """Return no more jobs of a cell than it lacks runs."""
+        left, chosen = Counter(short), []
+        for job in jobs:
+            if left[cells.cell(job)] > 0:
+                left[cells.cell(job)] -= 1
+                chosen.append(job)
+        return chosen
 
     def _pool(self, model: Served) -> LocalPool:
         plan = self.plan
