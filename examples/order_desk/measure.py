@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import masfire
 from examples.order_desk import desk
+from masfire.models.cache import ReplyCache
 from masfire.models.door import Door, Sampling
-from masfire.models.endpoint import Endpoint
+from masfire.models.endpoint import LOCAL_MODEL, Endpoint
 from masfire.models.local import LocalSettings, endpoint
 from masfire.models.stub import Copier
 
@@ -69,20 +70,24 @@ def one(system: str, task: dict[str, Any], door: Door, seed: int) -> tuple[bool,
     return desk.check(task, answer), calls
 
 
-def measure(system: str, split: str, seeds: int, *, stub: Copier | None, limit: int) -> Row:
-    """Run every task of a split under every seed."""
+def measure(
+    system: str, split: str, seeds: int, *, stub: Copier | None, limit: int, cache: ReplyCache | None = None
+) -> Row:
+    """Run every task of a split under every seed; `cache` holds the replies of an interrupted measurement."""
     tasks = desk.load(split)[:limit]
     solved = dict.fromkeys((task["id"] for task in tasks), 0)
     calls, started = 0, time.monotonic()
     for seed in range(seeds):
         for task in tasks:
-            door = Door(seed=seed, sampling=Sampling(temperature=0.2), stub=stub)
+            door = Door(seed=seed, sampling=Sampling(temperature=0.2), cache=cache, stub=stub)
             good, asked = one(system, task, door, seed)
             solved[task["id"]] += good
             calls += asked
     runs = len(tasks) * seeds
     carried = sum(count / seeds >= ENOUGH for count in solved.values())
-    print(json.dumps({"system": system, "split": split, "stub": stub is not None, "solved": solved}))
+    print(
+        json.dumps({"system": system, "split": split, "stub": stub is not None, "solved": solved}), flush=True
+    )
     seconds = (time.monotonic() - started) / runs
     answered_by = "copier" if stub else "model"
     return Row(
@@ -95,8 +100,9 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     for system in args.systems:
         with ExitStack() as stack:
             stack.enter_context(endpoint(settings=LocalSettings(slots=12)))
+            cache = stack.enter_context(ReplyCache(args.cache, name=LOCAL_MODEL)) if args.cache else None
             for split in args.splits:
-                yield measure(system, split, args.seeds, stub=None, limit=args.limit)
+                yield measure(system, split, args.seeds, stub=None, limit=args.limit, cache=cache)
         nobody = Endpoint("http://127.0.0.1:9/v1", "none", "none")
         with nobody.exported():
             for split in args.splits:
@@ -111,6 +117,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--limit", type=int, default=1000, help="tasks of a split at most")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--cache", type=Path, help="keep replies here, to go on after an interruption")
     args = parser.parse_args()
     command = shlex.join(["python", "-m", "examples.order_desk.measure", *sys.argv[1:]])
     lines = [
