@@ -34,7 +34,8 @@ def arguments(index: int) -> dict[str, object]:
     return {
         "args": {
             "order": index, "sku": f"pen-{index % 97}", "amount": 2, "price": 12.5, "express": True,
-            "note": TEXT * 2 + "Call\nbefore noon, please, or leave it.", "address": {"street": "Long Lane 12", "city": "Ghent"},
+            "note": TEXT * 2 + "Call\nbefore noon, please, or leave it.",
+            "address": {"street": "Long Lane 12", "city": "Ghent"},
             "tags": ["blue", "gift", "repeat"], "customer": f"customer-{index % 1000}",
         }
     }  # fmt: skip
@@ -177,7 +178,8 @@ def measure(rounds: int, steps: int, folder: Path) -> list[tuple[str, str, float
         ("record a step / OpenTelemetry span", "≤ 0.30", recording, recording <= 0.30,
          f"{median(ours) * us:.1f} / {median(spans) * us:.1f} µs a step"),
         ("`json.loads` / verified typed read", "≥ 2.5", verified, verified >= 2.5,
-         f"{median(plain) / 50_000 * us:.2f} / {median(typed) / 50_000 * us:.2f} µs a step of {size:.0f} bytes"),
+         f"{median(plain) / 50_000 * us:.2f} / {median(typed) / 50_000 * us:.2f} µs "
+         f"a step of {size:.0f} bytes"),
         ("`json.loads` / header scan", "≥ 5", scanned, scanned >= 5,
          f"{median(seen) / 50_000 * us:.2f} µs a step"),
         (f"load {steps:,} / {steps // 10:,} steps", "≤ 12", growth, growth <= 12,
@@ -221,7 +223,9 @@ def main() -> int:
         result = {
             "python": platform.python_version(), "cpus": os.cpu_count(), "rounds": given.rounds,
             "steps": given.steps,
-            "rows": [dict(zip(("measure", "bar", "ratio", "passed", "detail"), row, strict=True)) for row in rows],
+            "rows": [
+                dict(zip(("measure", "bar", "ratio", "passed", "detail"), row, strict=True)) for row in rows
+            ],
         }  # fmt: skip
         given.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return 0 if all(row[3] for row in rows) else 1

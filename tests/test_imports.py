@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ("numpy", "scipy", "networkx", "pydantic", "openai", "langgraph", "langchain_core", "pytest", "hypothesis", "yaml")
+HEAVY = (
+    "numpy", "scipy", "networkx", "pydantic", "openai", "langgraph", "langchain_core", "pytest",
+    "hypothesis", "yaml",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ["masfire", "masfire.recorder", "masfire.trace.model", "masfire.errors"])

@@ -26,9 +26,11 @@ def story() -> list[Step]:
     return [
         Step(0, 100.0, "user", Message(("writer",), pack("two pens"), via="graph")),
         Step(1, 101.0, "writer", Action("model_call", "m", pack(request)), "clerk", (0,)),
-        Step(2, 102.0, "writer", Observation("model_reply", "m", 1, pack(reply), draw=Draw("ab" * 32)), "clerk", (1,)),
+        Step(2, 102.0, "writer", Observation("model_reply", "m", 1, pack(reply), draw=Draw("ab" * 32)),
+             "clerk", (1,)),
         Step(3, 103.0, "writer", Injection("semantic", "semantic@writer", "injected", after=pack("x"))),
-        Step(3, 103.0, "writer", Action("tool_call", "stock", pack({"args": {"sku": "pen"}}), id="c1"), "clerk", (2,)),
+        Step(3, 103.0, "writer", Action("tool_call", "stock", pack({"args": {"sku": "pen"}}), id="c1"),
+             "clerk", (2,)),
         Step(4, 104.0, "writer", Observation("tool_result", "stock", 3, pack({"value": 12}))),
     ]  # fmt: skip
 
