@@ -178,8 +178,7 @@ def measure(rounds: int, steps: int, folder: Path) -> list[tuple[str, str, float
         ("record a step / OpenTelemetry span", "≤ 0.30", recording, recording <= 0.30,
          f"{median(ours) * us:.1f} / {median(spans) * us:.1f} µs a step"),
         ("`json.loads` / verified typed read", "≥ 2.5", verified, verified >= 2.5,
-         f"{median(plain) / 50_000 * us:.2f} / {median(typed) / 50_000 * us:.2f} µs "
-         f"a step of {size:.0f} bytes"),
+         f"{median(plain) / 50_000 * us:.2f} / {median(typed) / 50_000 * us:.2f} µs of {size:.0f} bytes"),
         ("`json.loads` / header scan", "≥ 5", scanned, scanned >= 5,
          f"{median(seen) / 50_000 * us:.2f} µs a step"),
         (f"load {steps:,} / {steps // 10:,} steps", "≤ 12", growth, growth <= 12,
