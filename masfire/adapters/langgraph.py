@@ -13,8 +13,9 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
-from masfire.adapters.langgraph_board import TaskNote, View, state_of
+from masfire.adapters.langgraph_board import KEY, TaskNote, View, state_of
 from masfire.adapters.langgraph_delivery import carry_out, parents_of
+from masfire.adapters.langgraph_direct import tell
 from masfire.adapters.langgraph_functional import carried, greeted, greeting, replies
 from masfire.adapters.langgraph_inputs import conclude, enter, settle_conflicts
 from masfire.adapters.langgraph_offers import Offer, offers
@@ -91,7 +92,8 @@ def patch_runner(module: ModuleType) -> Undo:
             ACTOR.reset(actor)
         if note.view.kind == "function":
             return carried(note, task, result, _submit(recorder, note, replies(note, task, result)))
-        carry_out(note, task, _submit(recorder, note, offers(note, task)))
+        if not tell(recorder, note, task):
+            carry_out(note, task, _submit(recorder, note, offers(note, task)))
         return result
 
     async def arun_with_retry(task: Any, retry_policy: Any, stream: bool = False, **more: Any) -> Any:
@@ -112,7 +114,8 @@ def patch_runner(module: ModuleType) -> Undo:
             ACTOR.reset(actor)
         if note.view.kind == "function":
             return carried(note, task, result, await _asubmit(recorder, note, replies(note, task, result)))
-        carry_out(note, task, await _asubmit(recorder, note, offers(note, task)))
+        if not tell(recorder, note, task):
+            carry_out(note, task, await _asubmit(recorder, note, offers(note, task)))
         return result
 
     return _replace(module, {"run_with_retry": run_with_retry, "arun_with_retry": arun_with_retry})
@@ -169,8 +172,8 @@ def _check_constants() -> None:
 
 def _note(recorder: Recorder, task: Any) -> TaskNote | None:
     """Return the note of a task; those started inside a superstep (@task, error handlers) get theirs now."""
-    state = state_of(recorder)
-    note = state.tasks.get(task.id)
+    state = recorder.notes.get(KEY) or state_of(recorder)
+    note: TaskNote | None = state.tasks.get(task.id)
     if note is not None:
         return note
     segments = str(task.config["metadata"].get("langgraph_checkpoint_ns", "")).split("|")

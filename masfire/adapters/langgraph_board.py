@@ -127,12 +127,13 @@ class View:
     """One running graph (a LangGraph loop) as this adapter sees it.
 
     `asked` are the steps that had this graph started from inside a task; `heard` is where that task
-    notes what it was given (a tool's code notes for the tool's result).
+    notes what it was given (a tool's code notes for the tool's result). `direct`: nothing that its
+    nodes send can be changed or looked at on the way.
     """
 
     __slots__ = (
-        "agent", "asked", "board", "channels", "greeted", "heard", "kind", "loop", "notes", "parent",
-        "prefix", "produced", "run", "state",
+        "agent", "asked", "board", "channels", "direct", "greeted", "heard", "kind", "loop", "notes",
+        "parent", "prefix", "produced", "run", "state",
     )  # fmt: skip
 
     def __init__(self, run: Recorder, loop: Any, parent: TaskNote | None) -> None:
@@ -143,6 +144,7 @@ class View:
         self.channels: dict[str, Channel] = {}
         self.greeted = False
         self.kind = kind_of(loop.nodes)
+        self.direct = self.kind == "graph" and not (run.has_interceptors or run.watched)
         self.agent, self.prefix = _place(self.kind, loop, parent)
         actor = None if parent is None else ACTOR.get()
         self.asked = () if actor is None else actor.parents
@@ -312,7 +314,7 @@ class TaskNote:
                 found.update(wrote_last)
         if not found and view.parent is not None:
             return view.asked
-        return tuple(sorted(found)[-PARENTS:])
+        return tuple(found) if len(found) == 1 else tuple(sorted(found)[-PARENTS:])
 
 
 def kind_of(nodes: Any) -> str:

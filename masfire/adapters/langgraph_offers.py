@@ -7,6 +7,7 @@ from typing import Any
 
 from masfire.adapters.langgraph_board import EDGE, SENDS, STATE, Channel, TaskNote, View
 from masfire.adapters.langgraph_writes import (
+    SCALARS,
     as_messages,
     messages_of,
     pack_content,
@@ -15,8 +16,6 @@ from masfire.adapters.langgraph_writes import (
     value_of,
 )
 from masfire.trace.model import USER, Message, Step
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class Part:
@@ -117,7 +116,7 @@ def delta(view: View, items: Sequence[tuple[str, Any, Channel]]) -> dict[str, Pa
     """Return what `items` add to the state: new or changed messages, and changed values."""
     parts: dict[str, Part] = {}
     for name, value, channel in items:
-        simple = type(value) in _SCALARS and not channel.merges
+        simple = type(value) in SCALARS and not channel.merges
         found = None if simple else as_messages(value, converting=channel.merges)
         if found is not None:
             _add_messages(view, parts, name, channel, value, found)
@@ -158,7 +157,7 @@ def same(old: Any, new: Any) -> bool:
     """Return whether two values are the same as far as a comparison can safely tell."""
     if old is new:
         return True
-    if type(new) in _SCALARS:
+    if type(new) in SCALARS:
         return type(old) is type(new) and bool(old == new)
     if type(old) is not type(new) or not isinstance(new, (str, int, float, bool, list, dict)):
         return False
@@ -173,7 +172,7 @@ def _plain_values(view: View, state: Sequence[tuple[str, Any, Channel]]) -> dict
     channels = view.loop.channels
     plain: dict[str, Any] = {}
     for name, value, channel in state:
-        if type(value) not in _SCALARS or not channel.single or name in plain:
+        if type(value) not in SCALARS or not channel.single or name in plain:
             return None
         if value_of(channels[name]) is not value:
             plain[name] = value

@@ -23,6 +23,9 @@ JOIN = "join:"
 MISSING: Any = object()
 """Stands for a value that is not there."""
 
+SCALARS = frozenset({str, int, float, bool, type(None)})
+"""The types of values that need no conversion."""
+
 _NEVER_MESSAGES = frozenset({str, int, float, bool, type(None), dict, object})
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 _SINGLE = frozenset(

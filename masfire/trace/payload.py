@@ -56,6 +56,18 @@ def pack(value: Any) -> Payload:
     return _pack_closely(value)
 
 
+def pack_flat(values: dict[str, Any]) -> Payload:
+    """Return an object of mere text, numbers, booleans and None as a payload; ABSENT if only `pack` can.
+
+    Faster than `pack`: of such values JSON changes none but odd numbers (to null).
+    """
+    try:
+        raw = _encoder.encode(values)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
+        return ABSENT
+    return ABSENT if b"null" in raw or _ENVELOPE_KEY in raw else msgspec.Raw(raw)
+
+
 def pack_or_refuse(value: Any) -> Payload:
     """Return `value` as a payload, whatever it is; never raises.
 

@@ -89,9 +89,24 @@ class Redactor:
         except RefusedValue as refused:
             return pack_or_refuse({"$refused": refused.message})
 
+    def leaves(self, step: Step, encoded: bytes) -> bool:
+        """Return whether this level records a step, whose JSON is `encoded`, as it is; True is certain."""
+        if self.level != "redacted":
+            return self.level == "full"
+        body = step.body
+        if (
+            type(body) is Message
+            and not self._extra
+            and _is_harmless(step.agent)
+            and not (step.role and not _is_harmless(step.role))
+            and all(map(_is_harmless, body.to))
+        ):
+            return not self._hint(bytes(body.content))
+        return not self.suspects(encoded)
+
     def suspects(self, encoded: bytes) -> bool:
         """Return whether some string inside this JSON text may hold a secret; False is certain."""
-        if _hint()(encoded):
+        if self._hint(encoded):
             return True
         return bool(self._extra) and (
             self._extra_hint is None or self._suspects_extra(encoded, self._extra_hint)
@@ -293,8 +308,21 @@ def _compile_hint(extra: Sequence[str]) -> Callable[[bytes], Any] | None:
 
 @functools.cache
 def _hint() -> Callable[[bytes], Any]:
-    search: Callable[[bytes], Any] = _compile(HINT).search
-    return search
+    """Return what says whether HINT is in a text: a set of one pattern, as it builds no match objects."""
+    _compile(HINT)  # a missing library is reported as such
+    import re2
+
+    search = re2.Set.SearchSet(_options())
+    search.Add(HINT.encode())
+    search.Compile()
+    found: Callable[[bytes], Any] = search.Match
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_harmless(name: str) -> bool:
+    """Return whether the name of an agent surely holds no secret; a run uses few names, again and again."""
+    return not _hint()(msgspec.json.encode(name))
 
 
 def _compile(pattern: str, given: str = "") -> Any:
@@ -306,11 +334,8 @@ def _compile(pattern: str, given: str = "") -> Any:
         raise MissingDependency(
             "Redaction needs google-re2.", hint="Install it with: pip install google-re2"
         ) from missing
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 64 << 20
     try:
-        return re2.compile(pattern.encode(), options)
+        return re2.compile(pattern.encode(), _options())
     except re2.error as refused:
         reason = refused.args[0] if refused.args else "unknown reason"
         reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
@@ -318,3 +343,12 @@ def _compile(pattern: str, given: str = "") -> Any:
             f"Redaction pattern {given or pattern!r} is not RE2 syntax: {reason}.",
             hint="RE2 has no lookaround and no backreferences, so that it always ends in linear time.",
         ) from None
+
+
+def _options() -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 64 << 20
+    return options

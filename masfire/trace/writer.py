@@ -250,9 +250,7 @@ def store(step: Step, redactor: Redactor | None) -> tuple[Step, bytes]:
     if not readable:
         step = _mended(step)
         encoded = encode_record(step)
-    if redactor is None or redactor.level == "full":
-        return step, encoded
-    if redactor.level == "redacted" and not redactor.suspects(encoded):
+    if redactor is None or redactor.leaves(step, encoded):
         return step, encoded
     step = redactor.step(step)
     return step, encode_record(step)

@@ -16,7 +16,7 @@ from masfire.errors import RefusedValue
 from masfire.trace.context import ContextTable, expand
 from masfire.trace.io import TraceWriter, read_trace
 from masfire.trace.model import Action, Header, Message, Step
-from masfire.trace.payload import MAX_DEPTH, pack, pack_or_refuse, unpack
+from masfire.trace.payload import MAX_DEPTH, pack, pack_flat, pack_or_refuse, unpack
 from masfire.trace.redact import Redactor
 
 
@@ -158,3 +158,16 @@ def test_requests_share_what_they_repeat_and_expand_to_what_was_sent() -> None:
 
 def test_a_request_that_is_no_object_is_stored_as_it_is() -> None:
     assert ContextTable().shorten(pack(["x"]), 0) == pack(["x"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["text", 'q"\n\\', "null", "\ud800", 7, 10**30, 10**6000, -0.0, 1e300, math.nan, math.inf, True, None],
+    ids=lambda value: f"{type(value).__name__}-{ascii(value)[:12]}" if value != 10**6000 else "too-long",
+)
+@pytest.mark.parametrize("key", ["order", "$json"])
+def test_the_short_way_packs_alike_or_not_at_all(key: str, value: Any) -> None:
+    flat = pack_flat({key: value})
+    assert not flat or bytes(flat) == bytes(pack({key: value}))
+    if key == "order" and value in ("text", 7, True):
+        assert flat

@@ -1,0 +1,70 @@
+"""The short way for what most nodes send: mere values that nobody changes or watches on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from masfire.adapters import provenance
+from masfire.adapters.langgraph_board import EDGE, PARENTS, SENDS, STATE, TaskNote
+from masfire.adapters.langgraph_writes import MISSING, SCALARS, pack_content, texts
+from masfire.recorder import Recorder
+from masfire.trace.model import Message
+from masfire.trace.payload import pack_flat
+
+
+def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
+    """Record what a finished task sends, if it can be done shortly; return whether it was done.
+
+    It cannot for messages, reducers, Send packets, agents made of several nodes, and runs in which an
+    interceptor or a witness is asked. The step is the one that `offers` and `carry_out` would lead to.
+    """
+    view = note.view
+    if not view.direct or note.name == "__start__":
+        return False
+    channels, held = view.channels, view.loop.channels
+    plain: dict[str, Any] = {}
+    targets: list[str] = []
+    for name, value in task.writes:
+        channel = channels.get(name) or view.learn(name)
+        kind = channel.kind
+        if kind == STATE:
+            if type(value) not in SCALARS or not channel.single or name in plain:
+                return False
+            if getattr(held[name], "value", MISSING) is not value:
+                plain[name] = value
+        elif kind == EDGE:
+            targets.append(channel.node)
+        elif kind == SENDS:
+            return False
+    if targets:
+        targets.sort()  # LangGraph keeps edges in a set
+        prefix = view.prefix
+        to = tuple([prefix + node for node in targets])
+    elif plain:
+        to = (view.beyond,)
+    else:
+        return True
+    parents = tuple(sorted(set(note.produced))[-PARENTS:]) if note.produced else note.parents
+    body = Message(to, pack_flat(plain) or pack_content(plain), "graph")
+    index = recorder.submit(note.agent, body, parents=parents)[0].step
+    board = view.board
+    wakers = board.wakers
+    for node in targets:
+        if node in wakers:
+            wakers[node].append(index)
+        else:
+            wakers[node] = [index]
+    superstep, writers = view.loop.step, board.writers
+    for name in plain:
+        wrote = writers.get(name)
+        if wrote is not None and wrote[0] == superstep:
+            wrote[1].append(index)
+        else:
+            writers[name] = (superstep, [index])
+    if recorder.calls:
+        known = provenance.of(recorder)
+        for text in texts(plain):
+            known.add(index, note.agent, text)
+    if view.heard is not None and not note.shares_parent:
+        view.heard.append(index)
+    return True

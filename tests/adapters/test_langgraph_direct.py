@@ -1,0 +1,82 @@
+"""The short way records what the long way does: same steps, same parents, same file content."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, TypedDict
+
+import msgspec
+import pytest
+from langgraph.graph import END, START, StateGraph
+
+from masfire import session
+from masfire.adapters import langgraph
+from masfire.trace.io import read_trace
+from masfire.trace.model import Step
+
+
+class State(TypedDict, total=False):
+    order: str
+    turn: int
+    rate: float
+    remark: str | None
+    keep: str
+
+
+def _chain() -> Any:
+    graph = StateGraph(State)
+    graph.add_node("buyer", lambda s: {"order": "two crates", "turn": s.get("turn", 0) + 1})
+    graph.add_node("packer", lambda s: {"rate": math.nan, "remark": None, "order": s["order"]})
+    graph.add_node("left", lambda s: {"order": "left \ud800"})
+    graph.add_node("right", lambda s: {"remark": 'says "null"'})
+    graph.add_node("clerk", lambda s: {"keep": "token sk-abcdefghijklmnop"})
+    graph.add_node("silent", lambda s: None)
+    graph.add_edge(START, "buyer")
+    graph.add_conditional_edges("buyer", lambda s: "packer" if s["turn"] > 2 else "buyer")
+    graph.add_edge("packer", "left")
+    graph.add_edge("packer", "right")
+    graph.add_edge(["left", "right"], "clerk")
+    graph.add_edge("clerk", "silent")
+    graph.add_edge("silent", END)
+    return graph.compile()
+
+
+def _nested() -> Any:
+    graph = StateGraph(State)
+    graph.add_node("before", lambda s: {"order": "before"})
+    graph.add_node("team", _chain())
+    graph.add_node("after", lambda s: {"order": "after"})
+    graph.add_edge(START, "before")
+    graph.add_edge("before", "team")
+    graph.add_edge("team", "after")
+    return graph.compile()
+
+
+def _steps(app: Any, path: Path, **options: Any) -> list[Step]:
+    with session.run(path=path, clock=lambda: 1.0, **options):
+        app.invoke({"keep": "as it was"})
+    return [msgspec.structs.replace(step, time=0.0) for step in read_trace(path)]
+
+
+@pytest.mark.parametrize("build", [_chain, _nested])
+def test_both_ways_record_the_same(build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = build()
+    told: list[bool] = []
+    tell = langgraph.tell
+    monkeypatch.setattr(langgraph, "tell", lambda *given: told.append(tell(*given)) or told[-1])
+    short = _steps(app, tmp_path / "short.jsonl")
+    assert sum(told) >= 8
+    told.clear()
+    long = _steps(app, tmp_path / "long.jsonl", interceptors=[lambda step, history: (step,)])
+    assert not any(told)
+    assert short == long
+    assert b"sk-abcdefghijklmnop" not in (tmp_path / "short.jsonl").read_bytes()
+
+
+def test_a_secret_in_an_agents_name_is_found(tmp_path: Path) -> None:
+    graph = StateGraph(State)
+    graph.add_node("sk-abcdefghijklmnop", lambda s: {"order": "x"})
+    graph.add_edge(START, "sk-abcdefghijklmnop")
+    _steps(graph.compile(), tmp_path / "t.jsonl")
+    assert b"sk-abcdefghijklmnop" not in (tmp_path / "t.jsonl").read_bytes()
