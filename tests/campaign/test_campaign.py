@@ -130,7 +130,7 @@ def test_a_fault_with_nothing_to_change_is_inapplicable_or_invalid(tmp_path: Pat
 
 def test_a_cell_short_of_witnesses_gets_further_seeds(tmp_path: Path, model: FakeOpenAI) -> None:
     summary = only(tmp_path, model, seeds="[0]", witnessed="5")
-    assert [(cell.verdict, cell.rs.n) for cell in summary.cells] == [("valid", 6)]
+    assert [(cell.verdict, cell.rs.n) for cell in summary.cells] == [("valid", 5)]
     assert {row.seed for row in rows(tmp_path) if not row.control} == {0, 1, 2}
     enough = only(tmp_path, model, seeds="[0]", witnessed="5", resume=True)
     assert enough.runs == 6
