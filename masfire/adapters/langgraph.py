@@ -131,7 +131,7 @@ def patch_loop(module: ModuleType) -> Undo:
         recorder = current()
         if recorder is None:
             return bool(tick(self))
-        views = state_of(recorder).views
+        views = (recorder.notes.get(KEY) or state_of(recorder)).views
         view = views.get(id(self))
         if view is None:
             # Kept beside the loop, not on it: a new attribute makes all its other ones slower.
@@ -150,7 +150,7 @@ def patch_loop(module: ModuleType) -> Undo:
 
     def watched_after_tick(self: Any) -> None:
         recorder = current()
-        if recorder is not None:
+        if recorder is not None and recorder.has_interceptors:
             view = state_of(recorder).views.get(id(self))
             if view is not None and view.board.forced:
                 settle_conflicts(view)

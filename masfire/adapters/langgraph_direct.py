@@ -1,12 +1,12 @@
-"""The short way for what most nodes send: mere values that nobody changes or watches on the way."""
+"""The short way for what most nodes send: values and messages that nobody changes or watches on the way."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from masfire.adapters import provenance
-from masfire.adapters.langgraph_board import EDGE, PARENTS, SENDS, STATE, TaskNote
-from masfire.adapters.langgraph_writes import MISSING, SCALARS, pack_content, texts
+from masfire.adapters.langgraph_board import EDGE, PARENTS, SENDS, STATE, TaskNote, View
+from masfire.adapters.langgraph_writes import MISSING, SCALARS, as_messages, pack_content, simplify, texts
 from masfire.recorder import Recorder
 from masfire.trace.model import Message
 from masfire.trace.payload import pack_flat
@@ -15,8 +15,9 @@ from masfire.trace.payload import pack_flat
 def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
     """Record what a finished task sends, if it can be done shortly; return whether it was done.
 
-    It cannot for messages, reducers, Send packets, agents made of several nodes, and runs in which an
-    interceptor or a witness is asked. The step is the one that `offers` and `carry_out` would lead to.
+    It cannot for other reducers than LangGraph's for messages, tool calls, Send packets, agents made of
+    several nodes, and runs in which an interceptor or a witness is asked. The step is the one that
+    `offers` and `carry_out` would lead to.
     """
     view = note.view
     if not view.direct or note.name == "__start__":
@@ -24,13 +25,22 @@ def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
     channels, held = view.channels, view.loop.channels
     plain: dict[str, Any] = {}
     targets: list[str] = []
+    said: list[Any] = []
     for name, value in task.writes:
         channel = channels.get(name) or view.learn(name)
         kind = channel.kind
         if kind == STATE:
-            if type(value) not in SCALARS or not channel.single or name in plain:
+            if name in plain:
                 return False
-            if getattr(held[name], "value", MISSING) is not value:
+            if channel.merges:
+                new = _new_messages(view, value)
+                if new is None:
+                    return False
+                plain[name] = [simplify(message) for message in new]
+                said += new
+            elif type(value) not in SCALARS or not channel.single:
+                return False
+            elif getattr(held[name], "value", MISSING) is not value:
                 plain[name] = value
         elif kind == EDGE:
             targets.append(channel.node)
@@ -45,7 +55,7 @@ def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
     else:
         return True
     parents = tuple(sorted(set(note.produced))[-PARENTS:]) if note.produced else note.parents
-    body = Message(to, pack_flat(plain) or pack_content(plain), "graph")
+    body = Message(to, (not said and pack_flat(plain)) or pack_content(plain), "graph")
     index = recorder.submit(note.agent, body, parents=parents)[0].step
     board = view.board
     wakers = board.wakers
@@ -61,6 +71,9 @@ def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
             wrote[1].append(index)
         else:
             writers[name] = (superstep, [index])
+    for message in said:
+        view.state.origin[message.id] = (index, message)
+        board.known[message.id] = message
     if recorder.calls:
         known = provenance.of(recorder)
         for text in texts(plain):
@@ -68,3 +81,15 @@ def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
     if view.heard is not None and not note.shares_parent:
         view.heard.append(index)
     return True
+
+
+def _new_messages(view: View, value: Any) -> list[Any] | None:
+    """Return the messages of a write if all are new to the state and ask for no tool, else None."""
+    found = as_messages(value)
+    if not found:
+        return None
+    known = view.board.known
+    for message in found:
+        if message.id in known or message.type == "remove" or getattr(message, "tool_calls", None):
+            return None
+    return found

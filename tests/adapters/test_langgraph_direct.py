@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
 
 from masfire import session
 from masfire.adapters import langgraph
@@ -22,6 +25,24 @@ class State(TypedDict, total=False):
     rate: float
     remark: str | None
     keep: str
+    messages: Annotated[list[Any], add_messages]
+
+
+def _talk() -> Any:
+    graph = StateGraph(State)
+    graph.add_node("one", lambda s: {"messages": [AIMessage("ja \n", id="m1", name="one")], "turn": 1})
+    graph.add_node("two", lambda s: {"messages": HumanMessage([{"type": "text", "text": "x"}], id="m2")})
+    graph.add_node("three", lambda s: {"messages": [*s["messages"], AIMessage("again", id="m3")]})
+    graph.add_node("four", lambda s: {"messages": [RemoveMessage("m1"), ("user", "plain")], "turn": 2})
+    call = {"name": "look", "args": {"a": 1}, "id": "call_1", "type": "tool_call"}
+    graph.add_node("five", lambda s: {"messages": [AIMessage("", id="m5", tool_calls=[call])]})
+    graph.add_node("six", lambda s: {"messages": [AIMessage("other", id="m3"), AIMessage("new", id="m6")]})
+    graph.add_node("seven", lambda s: {"messages": []})
+    graph.add_node("eight", lambda s: {"messages": [AIMessage("done", id="m8")], "order": "sent"})
+    names = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    for before, after in itertools.pairwise([START, *names]):
+        graph.add_edge(before, after)
+    return graph.compile()
 
 
 def _chain() -> Any:
@@ -59,14 +80,16 @@ def _steps(app: Any, path: Path, **options: Any) -> list[Step]:
     return [msgspec.structs.replace(step, time=0.0) for step in read_trace(path)]
 
 
-@pytest.mark.parametrize("build", [_chain, _nested])
-def test_both_ways_record_the_same(build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("build", "short_ones"), [(_chain, 8), (_nested, 8), (_talk, 3)])
+def test_both_ways_record_the_same(
+    build: Any, short_ones: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = build()
     told: list[bool] = []
     tell = langgraph.tell
     monkeypatch.setattr(langgraph, "tell", lambda *given: told.append(tell(*given)) or told[-1])
     short = _steps(app, tmp_path / "short.jsonl")
-    assert sum(told) >= 8
+    assert sum(told) >= short_ones
     told.clear()
     long = _steps(app, tmp_path / "long.jsonl", interceptors=[lambda step, history: (step,)])
     assert not any(told)
