@@ -59,7 +59,6 @@ wheel-test: wheel ## run the suite against the installed wheel, outside the chec
 study-faults: $(SETUP) ## five systems x 15 faults, once and every time, model and stub (hours; resumable)
 	$(BIN)/masfire campaign examples/order_desk/study.yaml --out .masfire/study --resume
 	$(BIN)/python benchmarks/study_faults.py .masfire/study --readme
-	$(BIN)/python benchmarks/study_faults.py .masfire/study --readme
 
 bench: $(SETUP) ## every benchmark, side by side
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
