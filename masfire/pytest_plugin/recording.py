@@ -39,7 +39,11 @@ class Recorded:
 
 @dataclass
 class Recording:
-    """All runs of one test's call phase, the automatic one first."""
+    """All runs of one test's call phase, the automatic one first.
+
+    `raised` is the exception that ended the latest run which the test itself started: when the test
+    fails by that very exception, its other runs are not to blame.
+    """
 
     item: pytest.Item
     ask: Ask
@@ -47,6 +51,7 @@ class Recording:
     concluded: bool = False
     over: bool = False
     subtest_failed: bool = False
+    raised: BaseException | None = None
 
     @property
     def settings(self) -> settings.Settings:
@@ -94,7 +99,12 @@ class Recording:
             needs = self.ask.require_witnessed if require_witnessed is None else require_witnessed
             recorded = Recorded(run, explicit, needs)
             self.runs.append(recorded)
-            yield run
+            try:
+                yield run
+            except BaseException as error:
+                if explicit:
+                    self.raised = error
+                raise
             recorded.ok = True
         if explicit and needs:
             run.require_witnessed()
@@ -207,6 +217,9 @@ def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     else:
         runs = [_summary(recorded, item.config, command) for recorded in recording.runs]
         runs[-1]["ok"] &= not recording.subtest_failed
+        blamed = call.excinfo is not None and call.excinfo.value is recording.raised
+        for run in runs:
+            run["cleared"] = blamed and run["ok"]
         report.masfire_runs = runs  # type: ignore[attr-defined]
     if report.outcome == "failed":
         for recorded in recording.runs[-SECTION_RUNS:]:

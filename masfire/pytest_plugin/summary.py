@@ -35,8 +35,8 @@ def render(terminal: Any, results: Sequence[dict[str, Any]], settings: Settings)
 
 
 def survived(run: dict[str, Any]) -> bool:
-    """Return whether the run's block raised nothing and its test did not fail."""
-    return bool(run["ok"]) and run["outcome"] != "failed"
+    """Return whether the run's block raised nothing, and its test did not fail or did so by another run."""
+    return bool(run["ok"]) and (bool(run["cleared"]) or run["outcome"] != "failed")
 
 
 def table(results: Sequence[dict[str, Any]]) -> list[str]:

@@ -251,3 +251,35 @@ def test_subtests_are_not_counted_as_runs(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.re_match_lines([r"message_storm@planner\?copies=3 +1 +1 +1 +0 of 1"])
+
+
+def test_a_failure_inside_one_run_leaves_the_other_runs_of_the_test_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_desk="""
+        from office import Office
+
+        def work(masfire, fault):
+            with masfire.run([fault]):
+                return len(Office().work()["clerk"])
+
+        def test_inside(masfire):
+            work(masfire, "message_storm@planner?copies=2")
+            with masfire.run(["message_storm@planner?copies=3"]):
+                assert len(Office().work()["clerk"]) == 1
+
+        def test_outside(masfire):
+            work(masfire, "message_storm@planner?copies=4")
+            assert work(masfire, "message_storm@planner?copies=5") == 1
+        """
+    )
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=2)
+    result.stdout.re_match_lines(
+        [
+            r"message_storm@planner\?copies=2 +1 +1 +1 +1 of 1",
+            r"message_storm@planner\?copies=3 +1 +1 +1 +0 of 1",
+            r"message_storm@planner\?copies=4 +1 +1 +1 +0 of 1",
+            r"message_storm@planner\?copies=5 +1 +1 +1 +0 of 1",
+        ]
+    )
+    result.stdout.no_re_match_line(r".*copies=2 witnessed, seed 0, failed")
