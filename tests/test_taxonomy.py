@@ -36,7 +36,7 @@ def test_the_catalogue_has_a_row_a_fault_with_its_parameters():
 
 
 def test_a_fault_explains_itself_by_name_and_by_id():
-    assert explain("MS") == explain("message_storm")
+    assert explain("MS") == explain("ms") == explain("message_storm")
     assert "1000" in explain("MS")["parameters_help"]
     with pytest.raises(UnknownName, match="Did you mean 'message_storm'"):
         explain("mesage_storm")

@@ -37,8 +37,8 @@ def row(fault: Fault) -> dict[str, Any]:
 
 
 def explain(name: str) -> dict[str, Any]:
-    """Return everything there is to say of one fault (by name or id); raise UnknownName otherwise."""
-    known = next((entry.name for entry in load().entries if entry.id == name), name)
+    """Return all there is to say of one fault (by name, or id in either case); raise UnknownName if none."""
+    known = next((entry.name for entry in load().entries if entry.id == name.upper()), name)
     fault = FAULTS.get(known)
     entry = entry_of(fault)
     words = msgspec.to_builtins(entry) if entry else {}
