@@ -95,7 +95,8 @@ def check_trace(trace: Trace) -> Iterator[Finding]:
         "actions",
         ok=boundary > 0,
         detail=f"{boundary} of {steps} steps; contracts on tools and models need them",
-        remedy="Record inside masfire.run or the pytest fixture, with an adapter for the framework.",
+        remedy="Plain functions call no model and no tool, so they have none. Otherwise record inside "
+        "masfire.run or the pytest fixture, with an adapter for the framework.",
     )
     yield Finding(
         "messages between agents",

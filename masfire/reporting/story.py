@@ -155,8 +155,8 @@ def _marked(mark: Step) -> str:
     if not isinstance(body, Injection):
         return ""
     reason = f" ({printable(body.reason, limit=WIDTH)})" if body.reason else ""
-    at = f"at step #{mark.step}, agent {printable(mark.agent)}" if mark.agent else "nowhere"
-    return f"  ! {printable(body.address)} {printable(body.state)} {at}{reason}"
+    at = f" at step #{mark.step}, agent {printable(mark.agent)}" if mark.agent else ""
+    return f"  ! {printable(body.address)} {printable(body.state)}{at}{reason}"
 
 
 def _ending(trace: Trace) -> str:
