@@ -18,6 +18,8 @@ from msgspec import Struct
 from masfire.errors import UsageError
 
 _VERSION = 1
+_PATIENCE = 30.0
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS reply (
   key BLOB PRIMARY KEY, body BLOB NOT NULL, created REAL NOT NULL
@@ -132,14 +134,8 @@ class ReplyCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch(mode=0o600)  # replies are kept as they came, for exact answers: secrets included
-            db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")  # a lost last reply is only asked again
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
-                raise sqlite3.DatabaseError(f"it has version {version}, this masfire reads {_VERSION}")
-            db.executescript(_TABLES)
-            db.execute(f"PRAGMA user_version={_VERSION}")
+            db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            _prepare(db)
         except (sqlite3.Error, OSError) as error:
             if db is not None:
                 with contextlib.suppress(sqlite3.Error):
@@ -149,3 +145,29 @@ class ReplyCache:
                 hint="Delete the file, choose another, or switch the cache off.",
             ) from error
         return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Make the file a cache, waiting for other processes that do the same.
+
+    SQLite's own timeout does not cover the change to a write-ahead log, nor a lock taken after a read:
+    both fail at once when another process is in the middle of them.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version not in (0, _VERSION):
+                raise sqlite3.DatabaseError(f"it has version {version}, this masfire reads {_VERSION}")
+            if db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")  # a lost last reply is only asked again
+            if version != _VERSION:
+                db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={_VERSION}; COMMIT;")
+            return
+        except sqlite3.OperationalError as error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 from hypothesis import given
@@ -117,3 +118,28 @@ def test_a_cache_of_a_later_version_is_refused(tmp_path):
     db.close()
     with pytest.raises(UsageError, match="version 99"):
         ReplyCache(path)
+
+
+OPENINGS = """
+import sys, time
+from masfire.models.cache import ReplyCache
+print(flush=True)
+start = float(sys.stdin.readline())
+for n in range(40):
+    time.sleep(max(0.0, start + n * 0.05 - time.time()))
+    ReplyCache(f"{sys.argv[1]}/{n}.sqlite").close()
+"""
+
+
+def test_processes_that_open_a_new_cache_at_once_wait_for_each_other(tmp_path):
+    """At once means: five processes create each of forty files at the same instant."""
+    command = [sys.executable, "-c", OPENINGS, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    openers = [subprocess.Popen(command, text=True, **pipes) for _ in range(5)]
+    for opener in openers:
+        opener.stdout.readline()
+    start = f"{time.time() + 0.3}\n"
+    for opener in openers:
+        opener.stdin.write(start)
+        opener.stdin.flush()
+    assert [opener.communicate(timeout=120)[1] for opener in openers] == [""] * 5
