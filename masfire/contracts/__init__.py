@@ -1,0 +1,1 @@
+"""Contracts: what agents must do, judged by one engine online and offline."""
