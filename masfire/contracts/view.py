@@ -2,11 +2,188 @@
 
 from __future__ import annotations
 
-from masfire.trace.model import Step
+from typing import Any
+
+from masfire.contracts.language.syntax import Path
+from masfire.contracts.values import FOREIGN, MISSING, freeze, item, thaw
+from masfire.errors import RefusedValue
+from masfire.trace.model import Action, Decision, Message, Observation, Step
+from masfire.trace.payload import unpack
+
+__all__ = ["FOREIGN", "MISSING", "View", "freeze", "item", "thaw"]
+
+_UNSET = object()
+RESULT_KINDS = frozenset({"tool_result", "model_reply", "memory_value"})
+_SYNONYMS = {"tool_call": "tool", "tool_result": "tool", "model_call": "model", "model_reply": "model"}
+_OWN = {
+    "message": ("to", "content", "text", "via"),
+    "tool_call": ("args", "id"),
+    "model_call": ("request",),
+    "tool_result": ("of", "ok", "outcome", "result", "error", "args"),
+    "memory_value": ("of", "ok", "outcome", "result", "error", "args"),
+    "model_reply": (
+        "of", "ok", "outcome", "result", "error", "text", "content", "tool_calls", "finish_reason",
+    ),
+    "decision": ("outcome", "rule", "reason", "of"),
+}  # fmt: skip
+
+
+def own_fields(kind: str) -> frozenset[str]:
+    """Return the fields of steps of a kind, without those that every step has."""
+    names = set(_OWN.get(kind, ("args",)))
+    if kind not in ("message", "decision"):
+        names.add("name")
+    if kind in _SYNONYMS:
+        names.add(_SYNONYMS[kind])
+    return frozenset(names)
+
+
+_FIELDS: dict[str, frozenset[str]] = {}
 
 
 class View:
-    """One step seen by contracts."""
+    """One step seen by contracts.
 
-    def __init__(self, step: Step) -> None:
+    `get("args.amount")` or `get(("args", "amount"))` is the value, MISSING when this step lacks the
+    field, FOREIGN when steps of its kind never have it. `call` is the action that a result answers,
+    when the engine has seen it.
+    """
+
+    __slots__ = ("_args", "_outcome", "_value", "call", "index", "kind", "name", "step", "time")
+
+    def __init__(self, step: Step, call: Step | None = None, time: float | None = None) -> None:
         self.step = step
+        self.call = call
+        self.index = step.step
+        self.time = step.time if time is None else time
+        body = step.body
+        self.kind: str = body.kind
+        self.name = name_of(step)
+        self._args: Any = _UNSET
+        self._outcome: Any = _UNSET
+        self._value: Any = _UNSET
+
+    def get(self, path: str | Path) -> Any:
+        """Return the value of a field by path."""
+        if isinstance(path, str):
+            path = tuple(int(part) if part.isdecimal() else part for part in path.split("."))
+        value = self.field(str(path[0]))
+        for part in path[1:]:
+            value = item(value, part)
+        return value
+
+    def field(self, name: str) -> Any:
+        """Return a field of the step itself: `agent`, `args`, `outcome`, …"""
+        if name == "args":
+            return self.args
+        fields = _FIELDS.get(self.kind)
+        if fields is None:
+            fields = own_fields(self.kind)
+            if len(_FIELDS) < 1000:
+                _FIELDS[self.kind] = fields
+        if name in fields:
+            return getattr(self, f"_get_{name}", self._plain)() if name in _DECODED else self._plain(name)
+        if name in ("step", "time"):
+            return self.index if name == "step" else self.time
+        if name in ("agent", "role", "kind"):
+            return getattr(self.step, name)
+        return list(self.step.parents) if name == "parents" else FOREIGN
+
+    @property
+    def value(self) -> Any:
+        """Return the payload as a Python value; MISSING when it cannot be decoded."""
+        if self._value is _UNSET:
+            self._value = _unpacked(self.step)
+        return self._value
+
+    @property
+    def args(self) -> Any:
+        """Return the arguments of an action (of a result: those of its call)."""
+        if self._args is _UNSET:
+            self._args = self._find_args()
+        return self._args
+
+    def _find_args(self) -> Any:
+        kind = self.kind
+        if kind in ("tool_result", "memory_value"):
+            return MISSING if self.call is None else _args_of(self.call, _unpacked(self.call))
+        if isinstance(self.step.body, Action) and kind != "model_call":
+            return _args_of(self.step, self.value)
+        return FOREIGN
+
+    def _plain(self, name: str) -> Any:
+        body: Any = self.step.body
+        if name in ("tool", "model", "name"):
+            return self.name
+        if name == "to":
+            return list(body.to)
+        return getattr(body, name)
+
+    def _get_content(self) -> Any:
+        if isinstance(self.step.body, Message):
+            return self.value
+        return item(self._get_result(), "content")
+
+    def _get_text(self) -> Any:
+        content = self._get_content()
+        if content is MISSING or content is None or isinstance(content, str):
+            return content
+        from masfire.claims.leaves import spoken
+
+        return "\n".join(str(leaf) for _, leaf in spoken(content) if leaf is not None)
+
+    def _get_request(self) -> Any:
+        return self.value
+
+    def _get_tool_calls(self) -> Any:
+        return item(self._get_result(), "tool_calls")
+
+    def _get_finish_reason(self) -> Any:
+        return item(self._get_result(), "finish_reason")
+
+    def _get_outcome(self) -> Any:
+        body = self.step.body
+        if isinstance(body, Decision):
+            return body.outcome
+        if self._outcome is _UNSET and isinstance(body, Observation):
+            value = self.value
+            if body.ok:
+                self._outcome = {"ok": True, "value": value} if value is not MISSING else {"ok": True}
+            else:
+                error = item(value, "error")
+                self._outcome = {"ok": False, "error": value if error is MISSING else error}
+        return self._outcome
+
+    def _get_result(self) -> Any:
+        return item(self._get_outcome(), "value")
+
+    def _get_error(self) -> Any:
+        return item(self._get_outcome(), "error")
+
+
+_DECODED = frozenset(
+    {"content", "text", "request", "tool_calls", "finish_reason", "outcome", "result", "error"}
+)
+
+
+def name_of(step: Step) -> str:
+    """Return the name that atoms and the index compare: tool, model, event, rule, or a message's sender."""
+    body = step.body
+    if isinstance(body, (Action, Observation)):
+        return body.name
+    return step.agent if isinstance(body, Message) else getattr(body, "rule", "")
+
+
+def _unpacked(step: Step) -> Any:
+    try:
+        return unpack(step.payload)
+    except RefusedValue:
+        return MISSING
+
+
+def _args_of(step: Step, value: Any) -> Any:
+    if step.kind == "tool_call":
+        return item(value, "args")
+    if step.kind == "event" and type(value) is dict and len(value) == 1 and "args" in value:
+        return value["args"]
+    return value
