@@ -191,7 +191,7 @@ def _oracle() -> Any:
         if not _multiple(factor)(instance):
             yield jsonschema.ValidationError(f"{instance!r} is not a multiple of {factor!r}")
 
-    return jsonschema.validators.extend(
+    return jsonschema.validators.extend(  # type: ignore[no-untyped-call]
         jsonschema.Draft202012Validator, {"pattern": pattern, "multipleOf": multiple_of}
     )
 
@@ -199,7 +199,7 @@ def _oracle() -> Any:
 @functools.cache
 def _registry() -> Any:
     """Return a registry that knows the drafts' own schemas and looks up nothing else."""
-    from jsonschema_specifications import REGISTRY
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
     return REGISTRY
 
