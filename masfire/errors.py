@@ -83,6 +83,37 @@ class BudgetExceeded(MasfireError, PermissionError):
     exit_code = 1
 
 
+class Divergence(MasfireError, PermissionError):
+    """A replay left its record: not what was expected came, and no contract failed by it.
+
+    `step` is the index at which it happened (-1: at the end), `agent` whose step it was, `path` the
+    place in it, `expected` what the record has there and `got` what came. It derives from
+    PermissionError for the same reason as BudgetExceeded.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: int,
+        agent: str = "",
+        path: str = "",
+        expected: object = None,
+        got: object = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.step, self.agent, self.path, self.expected, self.got = step, agent, path, expected, got
+
+
+class ReplayEnded(MasfireError, PermissionError):
+    """A replay reached the step it was to stop at, or the end of a record that breaks off."""
+
+    exit_code = 0
+
+
 class InvalidInjection(MasfireError):
     """A fault that was asked for never struck; says in which state it ended and why."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masfire.adapters.patching import Patch, Patches
-from masfire.errors import BudgetExceeded, InvalidInjection, UsageError
+from masfire.errors import BudgetExceeded, Divergence, InvalidInjection, ReplayEnded, UsageError
 from masfire.recorder import Budget, Interceptor, Recorder, activate
 from masfire.registry import Registry
 from masfire.trace.model import Header, Trace
@@ -21,6 +21,7 @@ from masfire.trace.payload import pack
 if TYPE_CHECKING:
     from masfire.faults.base import FaultSpec, Mutator
     from masfire.faults.injector import Injector, Knowledge, Outcome
+    from masfire.recorder.player import Player
 
 ADAPTERS: Registry[Sequence[Patch]] = Registry("adapter")
 """Third parties add an adapter by the entry point ``masfire: adapter.<name>``."""
@@ -96,6 +97,7 @@ def run(
     run_id: str = "",
     header: Mapping[str, Any] | None = None,
     clock: Callable[[], float] = time.time,
+    replay: Player | None = None,
 ) -> Iterator[Run]:
     """Record whatever agents do inside this block, with `faults` injected.
 
@@ -104,8 +106,9 @@ def run(
     says how to start this run again; `knowledge` is what a fault-free control has shown (agents,
     roles, tools); `door` is a model door (sampling settings, reply cache, stub); `interceptors` are
     asked after the faults; `redact` are further secret patterns (RE2 syntax); `header` holds further
-    header fields. An exception of the block ends the run as `error` (or `budget`, `overflow`,
-    `interrupted`) and is raised on.
+    header fields; `replay` is the record that this run repeats instead of asking models and running tools
+    (Divergence is raised where it cannot). An exception of the block ends the run as `error` (or
+    `budget`, `overflow`, `interrupted`) and is raised on.
 
     >>> with run(task="hello") as r:
     ...     pass
@@ -133,6 +136,7 @@ def run(
         witnesses=(injector,) if injector else (),
         budget=budget,
         clock=clock,
+        replay=replay,
     )
     if door is not None:
         recorder.notes["model_door"] = door
@@ -141,6 +145,11 @@ def run(
     try:
         with _adapters().installed(), activate(recorder):
             yield active
+        if replay is not None:
+            replay.finish(recorder.trace())
+    except ReplayEnded as reached:
+        status, error = "interrupted", str(reached)
+        raise
     except BudgetExceeded as exceeded:
         status, error = "budget", str(exceeded)
         raise
@@ -149,6 +158,8 @@ def run(
         raise
     except BaseException as failure:
         status, error = "error", f"{type(failure).__name__}: {failure}"
+        if replay is not None and replay.over and not isinstance(failure, (Divergence, ReplayEnded)):
+            replay.reraise(failure)  # what the system made of being stopped says nothing
         raise
     finally:
         if "budget" in recorder.notes:

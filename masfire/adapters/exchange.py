@@ -14,6 +14,7 @@ from masfire.adapters import chat_codec, dialogue, responses_codec, tee
 from masfire.adapters.codec import Codec, decoded, read_events
 from masfire.adapters.effects import Drain, Send, Steps, Submit
 from masfire.adapters.identity import identify
+from masfire.adapters.replayed import lost_connection, response_of
 from masfire.adapters.wire import Builder, decompressed, encoded, is_events, rebuilt
 from masfire.errors import RefusedValue
 from masfire.recorder import ACTOR
@@ -23,6 +24,7 @@ from masfire.trace.payload import EMPTY, MAX_DEPTH, Payload, pack, unpack
 
 if TYPE_CHECKING:
     from masfire.recorder import Actor, Recorder
+    from masfire.trace.replay import Answer
 
 _CODECS: tuple[tuple[bytes, Codec], ...] = (
     (b"/chat/completions", chat_codec),
@@ -123,6 +125,9 @@ def _sent(run: Recorder, call: Call, step: Step, delivery: dialogue.Delivery) ->
     if run.watched:
         _witness_request(run, call, step, delivery)
     call.started = time.monotonic()
+    recorded = None if run.replay is None else run.replay.answer(run.steps, step.step)
+    if recorded is not None:
+        return (yield from _repeated(run, call, step, recorded))
     answer = None
     if call.door is not None:
         answer = call.door.answer(str(call.request.url), call.without_stream())
@@ -145,6 +150,16 @@ def _sent(run: Recorder, call: Call, step: Step, delivery: dialogue.Delivery) ->
     if response.status_code == 200:
         _keep(call, data, raw if not events else b"")
     return (yield from _judged(run, call, step, response, data, _draw(call, "live", data)))
+
+
+def _repeated(run: Recorder, call: Call, step: Step, recorded: Answer) -> Steps[Any]:
+    """Return the response that gives the recorded answer again; raise what ended the call then."""
+    response, data = response_of(call.build, call.codec, recorded)
+    draw = _draw(call, "replay", data)
+    if response is not None:
+        return (yield from _judged(run, call, step, response, data, draw))
+    yield _reply(call, step, _packed(recorded.outcome), draw, ok=False)
+    raise lost_connection(call.library, call.request, recorded)
 
 
 def _witness_request(run: Recorder, call: Call, step: Step, delivery: dialogue.Delivery) -> None:

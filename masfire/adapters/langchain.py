@@ -12,6 +12,7 @@ import msgspec
 
 from masfire.adapters import provenance
 from masfire.adapters.langchain_models import patch_models
+from masfire.adapters.langchain_replay import LIVE, Replayed
 from masfire.adapters.langgraph_board import PARENTS, TOOL
 from masfire.adapters.langgraph_writes import message_class, pack_content, texts, to_plain
 from masfire.adapters.patching import Patch, Undo
@@ -44,7 +45,8 @@ def patch_tools(module: ModuleType) -> Undo:
             tool, given = call.begin(step)
             try:
                 with call.running(step):
-                    result = run(tool, given, *args, **kwargs)
+                    replayed = call.replayed(tool, step)
+                    result = run(tool, given, *args, **kwargs) if replayed is None else replayed.result()
             except Exception as failure:
                 if call.interrupted(failure):
                     raise
@@ -67,7 +69,10 @@ def patch_tools(module: ModuleType) -> Undo:
             tool, given = call.begin(step)
             try:
                 with call.running(step):
-                    result = await arun(tool, given, *args, **kwargs)
+                    replayed = call.replayed(tool, step)
+                    result = (
+                        await arun(tool, given, *args, **kwargs) if replayed is None else replayed.result()
+                    )
             except Exception as failure:
                 if call.interrupted(failure):
                     raise
@@ -150,6 +155,13 @@ class Call:
             PRODUCED.reset(produced)
             TOOL.reset(tool)
 
+    def replayed(self, tool: Any, step: Step) -> Replayed | None:
+        """Return what the record says the tool came to; None: run it."""
+        player = self.recorder.replay
+        if player is None or LIVE in (getattr(tool, "tags", None) or ()):
+            return None
+        return Replayed.of(tool, self.id, player.answer(self.recorder.steps, step.step))
+
     def made_from(self, step: Step) -> tuple[int, ...]:
         """Return the parents of the result: the call, and what the tool's code was answered meanwhile."""
         return (step.step, *sorted(set(self.heard))[-PARENTS:]) if self.heard else (step.step,)
@@ -170,7 +182,7 @@ class Call:
     def interrupted(failure: Exception) -> bool:
         """Return whether the tool did not fail but asked a human, handed over, or ran out of budget."""
         names = {cls.__name__ for cls in type(failure).__mro__}
-        return bool(names & {"GraphBubbleUp", "BudgetExceeded"})
+        return bool(names & {"GraphBubbleUp", "BudgetExceeded", "Divergence", "ReplayEnded"})
 
     def _name(self, step: Step) -> str:
         return step.body.name if isinstance(step.body, Action) else self.tool.name

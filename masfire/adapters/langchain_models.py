@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from masfire.adapters import provenance
+from masfire.adapters.langchain_replay import model_result
 from masfire.adapters.langgraph_writes import pack_content, texts
 from masfire.adapters.patching import Undo
 from masfire.errors import IncompatibleVersion
@@ -46,7 +47,9 @@ def patch_models(module: ModuleType) -> Undo:
             steps = recorder.submit(call.agent, call.body, parents=call.parents)
         else:
             steps = recorder.submit(call.agent, call.body, parents=call.parents)
-            result = generate(self, call.ask(steps), *args, **kwargs)
+            sent, result = call.ask(steps), call.replayed(steps)
+            if result is None:
+                result = generate(self, sent, *args, **kwargs)
         return call.answer(result, recorder.submit(call.agent, call.reply(steps, result), parents=call.of))
 
     async def arecorded(self: Any, messages: Any, *args: Any, **kwargs: Any) -> Any:
@@ -62,7 +65,9 @@ def patch_models(module: ModuleType) -> Undo:
             steps = await recorder.asubmit(call.agent, call.body, parents=call.parents)
         else:
             steps = await recorder.asubmit(call.agent, call.body, parents=call.parents)
-            result = await agenerate(self, call.ask(steps), *args, **kwargs)
+            sent, result = call.ask(steps), call.replayed(steps)
+            if result is None:
+                result = await agenerate(self, sent, *args, **kwargs)
         seen = await recorder.asubmit(call.agent, call.reply(steps, result), parents=call.of)
         return call.answer(result, seen)
 
@@ -159,6 +164,12 @@ class ModelCall:
             for one in steps:
                 self.recorder.received(one.step, got, by="model")
         return sent
+
+    def replayed(self, steps: Sequence[Step]) -> Any:
+        """Return what the record says the model answered; None: ask it."""
+        player = self.recorder.replay
+        answer = player.answer(self.recorder.steps, steps[0].step) if player is not None and steps else None
+        return None if answer is None else model_result(answer)
 
     def reply(self, steps: Sequence[Step], result: Any) -> Observation:
         """Return the observation of the model's answer."""

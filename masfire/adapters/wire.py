@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -81,6 +82,10 @@ class Builder:
         """Return an error response in the provider's shape that SDKs do not retry."""
         error = {"message": message, "type": "masfire", "param": None, "code": None}
         return self._built(status, [_JSON, _NO_RETRY], encoded({"error": error}))
+
+    def failure(self, status: int, raw: bytes, headers: Sequence[tuple[str, str]]) -> Any:
+        """Return an error response with this JSON body and these headers."""
+        return self._built(status, [_JSON, *headers], raw)
 
     def _built(self, status: int, headers: list[tuple[str, str]], raw: bytes, like: Any = None) -> Any:
         body = {"stream": self.library.ByteStream(raw)} if self.unread else {"content": raw}

@@ -191,7 +191,7 @@ class Campaign:
             fault=job.fault,
             times=job.times,
             control=str(self.out.absolute() / TRACES / seen) if seen else "",
-            launch=cells.launch(job),
+            launch={**cells.launch(job), "control": seen} if seen else cells.launch(job),
         )
 
     def _short(self, results: Results) -> Counter[tuple[str, str, str]]:

@@ -36,6 +36,14 @@ def key_of(model: Model) -> str:
     return key or ("none" if here else "")
 
 
+def absent(model: Model, name: str = "") -> Served:
+    """Return what a replay's systems reach: nobody, under the name that the model had (`name`)."""
+    from masfire.models.endpoint import LOCAL_MODEL, Endpoint
+
+    shown = model.name or LOCAL_MODEL if name in ("", STUB_NAME) else name
+    return Served((Endpoint(_NOBODY, "none", shown).environment(),), name, model.slot)
+
+
 @contextlib.contextmanager
 def served(model: Model, *, stub: bool | None = None) -> Iterator[Served]:
     """Yield the model as a plan asks for it; a local one is stopped at the end.

@@ -9,7 +9,7 @@ import queue
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -33,6 +33,9 @@ from masfire.models.door import Door, Sampling
 from masfire.recorder import Budget, paused
 from masfire.trace.io import read_trace
 from masfire.trace.redact import Redactor
+
+if TYPE_CHECKING:
+    from masfire.recorder.player import Player
 
 LONGEST_ERROR = 2_000
 _OURS = (RecordingError, IncompatibleVersion, MissingDependency)
@@ -61,19 +64,24 @@ class Bench:
         if mistakes:
             raise UsageError("\n".join(mistakes))
 
-    def run(self, order: Order) -> RunResult:
-        """Execute one order and return what it came to; its trace is closed and whole."""
+    def run(self, order: Order, *, replay: Player | None = None) -> RunResult:
+        """Execute one order and return what it came to; its trace is closed and whole.
+
+        With `replay` the run repeats a record; whether it could, the player knows.
+        """
         system = self.systems[order.system]
         started = time.monotonic()
         score: float | None = None
         failure: BaseException | None = None
-        with self._recorded(order) as recorded:
+        with self._recorded(order, replay) as recorded:
             try:
                 score = self._attempt(system, order, recorded)
             except (Exception, SystemExit) as raised:  # whatever a system raises is a result of its run
                 if isinstance(raised, _OURS):
                     raise
                 failure = raised
+                if replay is not None and replay.over:
+                    recorded.close("interrupted", _words(raised))
                 recorded.close(_status(recorded, raised), _words(raised))
         return self._result(order, system, recorded, score, failure, time.monotonic() - started)
 
@@ -82,7 +90,7 @@ class Bench:
         if self.cache is not None:
             self.cache.close()
 
-    def _recorded(self, order: Order) -> Any:
+    def _recorded(self, order: Order, replay: Player | None) -> Any:
         plan, limits = self.plan, self.plan.budget
         return session.run(
             [order.address] if order.address else [],
@@ -97,6 +105,7 @@ class Bench:
             privacy=plan.record.privacy,
             redact=plan.record.redact,
             run_id=order.id,
+            replay=replay,
             header={
                 "models": (self.setting.model_name,) if self.setting.model_name else (),
                 "settings": {

@@ -47,7 +47,14 @@ def command(plan: str, system: str, task: str, fault: str, seed: int, out: str |
     path = Path(out) if out else Path(".masfire", "run", f"{run_id(system, address, task, seed)}.jsonl")
     with contextlib.redirect_stdout(sys.stderr):  # what the system prints is not our result
         result = run_cell(
-            load_plan(plan), system, task, out=path, fault=address, seed=seed, folder=Path(plan).parent
+            load_plan(plan),
+            system,
+            task,
+            out=path,
+            fault=address,
+            seed=seed,
+            folder=Path(plan).parent,
+            source=Path(plan),
         )
     if form == "json":
         print_json({**msgspec.to_builtins(result), "trace": str(path)})

@@ -9,7 +9,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,9 @@ from masfire.recorder.acting import ASIDE, PRODUCED
 from masfire.trace.context import ContextTable
 from masfire.trace.model import Action, Body, End, Header, Injection, Observation, Step, Trace
 from masfire.trace.payload import pack_or_refuse
+
+if TYPE_CHECKING:
+    from masfire.recorder.player import Player
 
 Interceptor: TypeAlias = "Callable[[Step, Sequence[Step]], Sequence[Step] | Awaitable[Sequence[Step]]]"
 """One function: (step, history) → the steps to record in its place.
@@ -65,7 +68,8 @@ class Recorder:
     what the adapter must now really deliver. Payloads in them are not redacted; those in `steps` are.
     When the sink cannot write (a full disk), `on_full="raise"` stops the system under test with
     RecordingError; "warn" warns once and lets it go on: steps that could not be written bear the index
-    -1 and are counted in `notes["unrecorded"]`. `prior` is what an interrupted run had recorded.
+    -1 and are counted in `notes["unrecorded"]`. `prior` is what an interrupted run had recorded, `replay` the
+    record that this run repeats.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Recorder:
         clock: Callable[[], float] = time.time,
         on_full: str = "raise",
         prior: Trace | None = None,
+        replay: Player | None = None,
     ) -> None:
         if on_full not in ("raise", "warn"):
             raise UsageError(f"on_full={on_full!r} is unknown.", hint="Use 'raise' or 'warn'.")
@@ -86,6 +91,7 @@ class Recorder:
         self.budget = budget or Budget()
         self.steps: list[Step] = list(prior.steps) if prior else []
         self.injections: list[Step] = list(prior.injections) if prior else []
+        self.replay = replay
         self.calls = 0
         self.notes: dict[str, Any] = {}
         """Per-run state of adapters, keyed by adapter name."""
@@ -107,8 +113,8 @@ class Recorder:
 
     @property
     def has_interceptors(self) -> bool:
-        """Return whether anybody may still change steps; if not, adapters need not buffer streams."""
-        return bool(self._interceptors)
+        """Return whether anybody may change steps or make them wait; if not, adapters need not buffer."""
+        return bool(self._interceptors) or self.replay is not None
 
     @property
     def watched(self) -> bool:
@@ -125,6 +131,8 @@ class Recorder:
         """
         if parents and parents[0] < 0:  # a cause that was not recorded
             parents = tuple(parent for parent in parents if parent >= 0)
+        if self.replay is not None:
+            self.replay.turn(self.steps, agent, body)
         with self._lock:
             self._spend(body)
             if not self._interceptors:
@@ -144,6 +152,8 @@ class Recorder:
         """
         if parents and parents[0] < 0:
             parents = tuple(parent for parent in parents if parent >= 0)
+        if self.replay is not None:
+            await self.replay.aturn(self.steps, agent, body)
         with self._lock:
             self._spend(body)
             offered = Step(len(self.steps), self._clock(), agent, body, role, parents)
@@ -279,6 +289,8 @@ class Recorder:
             produced = PRODUCED.get()
             if produced is not None:
                 produced.append(step.step)
+        if self.replay is not None:
+            self.replay.check(self.steps)
         return step
 
     def _mark(self, injection: Step) -> None:
