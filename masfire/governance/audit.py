@@ -1,0 +1,255 @@
+"""The append-only log of decisions: one hash-chained line each, written with one system call."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from masfire.errors import MasfireError, RecordingError
+from masfire.trace.redact import Redactor
+
+GENESIS = "0" * 64
+MAX_LINE = 1 << 20
+"""Longest line (bytes) that is read; a longer one is damage."""
+MAX_TEXT = 2_000
+"""Longest reason or piece of evidence (characters) that is written."""
+
+
+class Entry(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One decision, as logged.
+
+    `seq` counts from 0 without gaps; `prev` is the `hash` of the line before; `time` in seconds since
+    the epoch; `event` is `decision`, `finish` (what came of an allowed action), `head` (the first line)
+    or `note` (a quarantine, an allocation of time). `proposed` and `executed` are hex SHA-256.
+    """
+
+    seq: int
+    prev: str
+    time: float
+    event: str
+    run: str = ""
+    agent: str = ""
+    role: str = ""
+    identity: str = ""
+    kind: str = ""
+    name: str = ""
+    id: str = ""
+    outcome: str = ""
+    rule: str = ""
+    reason: str = ""
+    evidence: tuple[str, ...] = ()
+    proposed: str = ""
+    executed: str = ""
+    ticket: int = 0
+    ok: bool | None = None
+
+
+class AuditError(MasfireError):
+    """An audit log that does not verify; `line` is 1-based."""
+
+    exit_code = 1
+
+    def __init__(self, reason: str, *, path: str, line: int) -> None:
+        self.line = line
+        super().__init__(reason, where=f"{path}:{line}")
+
+
+_encoder = msgspec.json.Encoder()
+_decode = msgspec.json.Decoder(Entry).decode
+_HEX = 64
+
+
+class AuditLog:
+    """Appends decisions to a file; an entry is written when `append` returns.
+
+    Each line is `<64 hex digits> <JSON>`, the digits being SHA-256 over the JSON, which names the
+    digits of the line before; with `key`, HMAC-SHA-256, so that who can write the file but lacks the
+    key cannot forge a chain. One process writes a log at a time (an exclusive lock); its threads share
+    it. Secrets are redacted. An existing log is verified before it is continued. A chain alone cannot
+    show that its end was cut off: keep `head()` elsewhere and hand it to `verify`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: bytes | None = None,
+        redactor: Redactor | None = None,
+        fsync: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self._key, self._fsync = key, fsync
+        self._redactor = redactor or Redactor()
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        self._seq, self._prev = 0, GENESIS
+        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._begin()
+        except BaseException:
+            os.close(self._fd)
+            self._fd = -1
+            raise
+
+    def _begin(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            raise RecordingError(f"The audit log {self.path} is no regular file.")
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RecordingError(
+                f"Another process writes the audit log {self.path}.", hint="Give each process its own."
+            ) from None
+        for entry, mark in read(self.path, key=self._key):
+            self._seq, self._prev = entry.seq + 1, mark
+        if self._seq == 0:
+            self.append("head", 0.0, rule="masfire: audit/v1")
+
+    def append(self, event: str, time: float, **fields: Any) -> int:
+        """Write one entry and return its `seq`; raise RecordingError when it cannot be written."""
+        with self._lock:
+            if self._fd < 0 or os.getpid() != self._owner:
+                raise RecordingError(f"The audit log {self.path} is closed here.")
+            seq = self._seq
+            entry = Entry(seq, self._prev, time, event, **fields)
+            body = self._encode(entry)
+            mark = _mark(body, self._key)
+            line = b"%b %b\n" % (mark.encode(), body)
+            self._write(line)
+            self._seq, self._prev = seq + 1, mark
+            return seq
+
+    def head(self) -> tuple[int, str]:
+        """Return how many lines there are and the hash of the last: what `verify` can be held to."""
+        with self._lock:
+            return self._seq, self._prev
+
+    def close(self) -> None:
+        """Release the file; nothing more can be written."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def __enter__(self) -> AuditLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _encode(self, entry: Entry) -> bytes:
+        body = _safe_encode(entry)
+        if self._redactor.level != "redacted" or self._redactor.suspects(body):
+            clean = self._redactor.value(
+                {"reason": entry.reason, "evidence": list(entry.evidence), "name": entry.name,
+                 "agent": entry.agent, "identity": entry.identity, "id": entry.id, "run": entry.run,
+                 "role": entry.role, "rule": entry.rule}
+            )  # fmt: skip
+            clean = {
+                name: value if isinstance(value, list) else _text(value) for name, value in clean.items()
+            }
+            clean["evidence"] = tuple(_text(item) for item in clean["evidence"])
+            body = _safe_encode(msgspec.structs.replace(entry, **clean))
+        return body
+
+    def _write(self, line: bytes) -> None:
+        try:
+            written = os.write(self._fd, line)
+            if written != len(line):
+                size = os.fstat(self._fd).st_size
+                os.ftruncate(self._fd, size - written)
+                raise OSError(28, "short write")
+            if self._fsync:
+                os.fdatasync(self._fd)
+        except OSError as error:
+            raise RecordingError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+
+
+def read(path: str | os.PathLike[str], *, key: bytes | None = None) -> Iterator[tuple[Entry, str]]:
+    """Yield the entries of a log with their hashes; raise AuditError at the first that does not fit."""
+    prev, line = GENESIS, 0
+    with open(path, "rb") as stream:
+        while raw := stream.readline(MAX_LINE + 1):
+            line += 1
+            entry, mark = _parse(raw, str(path), line, key)
+            if entry.seq != line - 1 or entry.prev != prev:
+                raise AuditError(
+                    f"Line {line} does not follow the one before: a line was removed, added or moved.",
+                    path=str(path),
+                    line=line,
+                )
+            prev = mark
+            yield entry, mark
+
+
+def verify(
+    path: str | os.PathLike[str], *, key: bytes | None = None, head: tuple[int, str] | None = None
+) -> tuple[int, str]:
+    """Return (lines, last hash) of a log that is whole; raise AuditError naming the first bad line.
+
+    `head` is what `AuditLog.head` said at some time: the log must still hold that line, so a cut end
+    is noticed.
+    """
+    lines, last, met = 0, GENESIS, head is None or head == (0, GENESIS)
+    for entry, mark in read(path, key=key):
+        lines, last = entry.seq + 1, mark
+        met = met or (lines, mark) == head
+    if lines == 0:
+        raise AuditError("The log is empty: not even its first line is there.", path=str(path), line=1)
+    if not met and head is not None:
+        raise AuditError(
+            f"The log held {head[0]} lines ending in {head[1][:12]}…; that line is not there any more: "
+            f"its end was cut off or it was written anew.",
+            path=str(path),
+            line=min(lines, head[0]),
+        )
+    return lines, last
+
+
+def _parse(raw: bytes, path: str, line: int, key: bytes | None) -> tuple[Entry, str]:
+    if not raw.endswith(b"\n") or len(raw) > MAX_LINE:
+        raise AuditError("The line is not complete.", path=path, line=line)
+    mark, body = raw[:_HEX], raw[_HEX + 1 : -1]
+    if not hmac.compare_digest(mark, _mark(body, key).encode()):
+        raise AuditError("The line was altered: its hash does not fit.", path=path, line=line)
+    try:
+        return _decode(body), mark.decode("ascii")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise AuditError(f"The line is no entry: {error}.", path=path, line=line) from None
+
+
+def _mark(body: bytes, key: bytes | None) -> str:
+    if key is None:
+        return hashlib.sha256(body).hexdigest()
+    return hmac.new(key, body, "sha256").hexdigest()
+
+
+def _safe_encode(entry: Entry) -> bytes:
+    if len(entry.reason) > MAX_TEXT or any(len(item) > MAX_TEXT for item in entry.evidence):
+        entry = msgspec.structs.replace(
+            entry, reason=entry.reason[:MAX_TEXT], evidence=tuple(item[:MAX_TEXT] for item in entry.evidence)
+        )
+    try:
+        return _encoder.encode(entry)
+    except UnicodeEncodeError:  # half a character in a name or a reason
+        texts = {
+            name: _text(value) for name in entry.__struct_fields__
+            if isinstance(value := getattr(entry, name), str)
+        }  # fmt: skip
+        evidence = tuple(_text(item) for item in entry.evidence)
+        return _encoder.encode(msgspec.structs.replace(entry, **texts, evidence=evidence))
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else str(value)
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,472 @@
+"""The governor: one decision for each proposal, and what it remembers between them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+
+from masfire.errors import RefusedValue, UsageError
+from masfire.governance.answers import Check, aask, ask, heed
+from masfire.governance.audit import AuditLog
+from masfire.governance.capabilities import Rulebook, check_arguments
+from masfire.governance.history import History
+from masfire.governance.policy import Policy
+from masfire.governance.ruling import (
+    Blocked,
+    Outcome,
+    Proposal,
+    Refusal,
+    Rewrite,
+    Ruling,
+    ToolError,
+    digest,
+)
+from masfire.governance.runs import Health, RunState
+from masfire.trace.payload import EMPTY, Payload, pack, pack_or_refuse
+
+MAX_RUNS = 100_000
+"""Live runs a governor keeps; more are blocked, because forgetting one would renew its budget."""
+
+_RUN: ContextVar[str] = ContextVar("masfire_governed_run", default="")
+_AGENT: ContextVar[str] = ContextVar("masfire_governed_agent", default="")
+
+Escalate = Callable[[Ruling], Any]
+"""Asked before a block by a capability or a contract stands; answers as a Check does."""
+
+
+class Governor:
+    """Decides whether agents' proposals run: capabilities, own checks, budgets, contracts, in this order.
+
+    Thread-safe; shared by all agents of a process. Everything that cannot be decided is blocked.
+    `checks` are further rules (sync or async); `rewrite` turns a proposal that a contract with
+    `enforce: rewrite` refuses into a milder value; `escalate` may overrule a block. `tokens_of`
+    estimates a model request's tokens before it is sent. `clock` is the wall clock of the audit log and
+    the contracts, `timer` a monotonic one for budgets and breakers.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        audit: AuditLog | None = None,
+        checks: Sequence[Check] = (),
+        rewrite: Callable[[Proposal, str], Any] | None = None,
+        escalate: Escalate | None = None,
+        tokens_of: Callable[[Proposal], int] | None = None,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.policy, self.audit = policy, audit
+        self.rulebook = Rulebook(policy.agents)
+        self._checks, self._rewrite, self._escalate = tuple(checks), rewrite, escalate
+        self._tokens_of = tokens_of or estimate_tokens
+        self._clock, self._timer = clock, timer
+        self._runs: dict[str, RunState] = {}
+        self._inside: dict[str, int] = {}
+        self._over: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._tickets = itertools.count(1)
+        self._health = Health(policy.breaker)
+        self._judged = bool(policy.contracts) or policy.retries
+        self.quarantined: dict[str, str] = {}
+        """Agents out of action in every run, with the reason."""
+
+    # -- runs -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def run(self, run: str, *, status: str = "completed") -> Iterator[str]:
+        """Make `run` the run whose budgets and history count in this context, and end it afterwards.
+
+        Inside another run's block the outer run goes on to count: a nested agent gets no new budget.
+        """
+        outer = _RUN.get()
+        if outer:
+            yield outer
+            return
+        token = _RUN.set(run)
+        with self._lock:
+            self._inside[run] = self._inside.get(run, 0) + 1
+            self._over.pop(run, None)
+        try:
+            yield run
+        finally:
+            _RUN.reset(token)
+            with self._lock:
+                self._inside[run] -= 1
+                last = not self._inside[run]
+                if last:
+                    del self._inside[run]
+            if last:
+                self.end(run, status)
+
+    @contextlib.contextmanager
+    def acting(self, agent: str) -> Iterator[None]:
+        """Name the agent that acts in this context."""
+        token = _AGENT.set(agent)
+        try:
+            yield
+        finally:
+            _AGENT.reset(token)
+
+    def end(self, run: str, status: str = "completed") -> tuple[Any, ...]:
+        """Forget a run (its budgets with it); return the final verdicts of its contracts.
+
+        What is proposed in it later, by a thread that was left behind, is blocked until the run is
+        entered again.
+        """
+        with self._lock:
+            state = self._runs.pop(run, None)
+            self._over[run] = None
+            if len(self._over) > MAX_RUNS:
+                del self._over[next(iter(self._over))]
+        if state is None or state.history is None:
+            return ()
+        with state.held(self.policy.seconds):
+            return state.history.end(status)
+
+    def state_of(self, run: str) -> RunState:
+        """Return the state of a run, made when it is new; raise Refusal when there are too many."""
+        found = self._runs.get(run)
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._runs.get(run)
+            if found is None:
+                if run in self._over:
+                    raise refuse("run-over", f"Run {run!r} has ended.", "budget")
+                if len(self._runs) >= MAX_RUNS:
+                    raise refuse("budget:runs", f"{MAX_RUNS} runs are live; end some.", "budget")
+                found = self._runs[run] = RunState(self.policy, self._new_history())
+            return found
+
+    def quarantine(self, agent: str, reason: str) -> None:
+        """Put an agent out of action in every run until `release`; logged."""
+        self.quarantined[agent] = reason
+        self._note(agent=agent, rule="quarantine", reason=reason, outcome="block")
+
+    def release(self, agent: str, *, run: str = "") -> None:
+        """End an agent's quarantine, everywhere or the one a run imposed; logged."""
+        self.quarantined.pop(agent, None)
+        if run in self._runs:
+            self._runs[run].blocks.pop(agent, None)
+        self._note(agent=agent, run=run, rule="quarantine:released", outcome="allow")
+
+    # -- decisions --------------------------------------------------------------------------
+
+    def propose(
+        self,
+        kind: str,
+        name: str,
+        value: Any,
+        *,
+        agent: str = "",
+        run: str = "",
+        role: str = "",
+        identity: str = "",
+        id: str = "",  # noqa: A002 - the caller's correlation id, as in Action
+        to: tuple[str, ...] = (),
+    ) -> Proposal:
+        """Return a proposal that holds a frozen copy of `value`; agent and run default to the context's.
+
+        A value that is no JSON cannot be frozen; its proposal says so (`malformed`) and is blocked.
+        """
+        malformed = ""
+        try:
+            payload = pack(value)
+        except Exception as failure:  # a user's object may raise anything while it is looked at
+            payload, malformed = pack_or_refuse(value), str(failure) or type(failure).__name__
+        return Proposal(
+            _RUN.get() or run or "default", agent or _AGENT.get(), kind, name, payload, role, identity, id,
+            to, malformed,
+        )  # fmt: skip
+
+    def decide(self, proposal: Proposal) -> Ruling:
+        """Return the ruling on a proposal; never raises, whatever goes wrong is a block."""
+        try:
+            grant, payload = self._permitted(proposal)
+            for check in self._checks:
+                seen = msgspec.structs.replace(proposal, payload=payload)
+                answer = ask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
+                payload = self._heeded(seen, answer, _rule(check))
+            ruling = self._admit(proposal, grant, payload)
+        except Refusal as refusal:
+            ruling = self._blocked(proposal, refusal)
+            if self._may_escalate(ruling):
+                ruling = self._escalated(ruling, self._asked_person(ruling))
+        except Exception as failure:  # the governor blocks what it cannot judge
+            ruling = self._blocked(proposal, _broken(failure))
+        return ruling
+
+    async def adecide(self, proposal: Proposal) -> Ruling:
+        """Like `decide`, for checks and escalations that wait; a cancelled call reserves nothing."""
+        try:
+            grant, payload = self._permitted(proposal)
+            for check in self._checks:
+                seen = msgspec.structs.replace(proposal, payload=payload)
+                answer = await aask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
+                payload = self._heeded(seen, answer, _rule(check))
+            ruling = self._admit(proposal, grant, payload)
+        except Refusal as refusal:
+            ruling = self._blocked(proposal, refusal)
+            if self._may_escalate(ruling):
+                ruling = self._escalated(ruling, await self._aasked_person(ruling))
+        except Exception as failure:  # the governor blocks what it cannot judge
+            ruling = self._blocked(proposal, _broken(failure))
+        return ruling
+
+    def require(self, proposal: Proposal) -> Ruling:
+        """Return the ruling when the proposal may run; raise Blocked otherwise."""
+        ruling = self.decide(proposal)
+        if not ruling.allowed:
+            raise Blocked(ruling)
+        return ruling
+
+    def finish(
+        self, ruling: Ruling, outcome: Any = None, *, ok: bool = True, tokens: int | None = None
+    ) -> None:
+        """Say what came of an allowed proposal: the outcome, and the tokens it really used.
+
+        `outcome` is the value, or for `ok` False {"type", "message", "retryable", "retry_after_ms"}.
+        """
+        state = self._runs.get(ruling.proposal.run)
+        if state is None or not ruling.allowed:
+            return
+        proposal = ruling.proposal
+        with state.held(self.policy.seconds):
+            state.settle(ruling.ticket, tokens)
+            if proposal.kind == "tool_call":
+                self._health.note(proposal.name, ok=ok, now=self._timer())
+            if state.history is not None:
+                state.history.observe(ruling, outcome, ok=ok, now=self._clock())
+            if self.audit is not None:
+                self.audit.append(
+                    "finish", self._clock(), run=proposal.run, agent=proposal.agent, kind=proposal.kind,
+                    name=proposal.name, id=proposal.id, ticket=ruling.ticket, ok=ok,
+                )  # fmt: skip
+
+    def abandon(self, ruling: Ruling) -> None:
+        """Take back an allowed proposal that never began: its reservation is free again."""
+        state = self._runs.get(ruling.proposal.run)
+        if state is not None and ruling.allowed:
+            with state.held(self.policy.seconds):
+                state.give_back(ruling.ticket)
+            self._note(
+                run=ruling.proposal.run, agent=ruling.proposal.agent, rule="abandoned", ticket=ruling.ticket
+            )
+
+    # -- the parts of a decision ------------------------------------------------------------
+
+    def _permitted(self, proposal: Proposal) -> tuple[Any, Payload]:
+        """Return the grant and the payload within its bounds; raise Refusal when there is none."""
+        if proposal.malformed:
+            raise refuse("malformed", proposal.malformed, "invalid", action="send plain JSON values")
+        agent = proposal.agent
+        if agent in self.quarantined:
+            raise refuse("quarantine", f"{agent} is in quarantine: {self.quarantined[agent]}", "quarantine")
+        grant = self.rulebook.grant(agent, proposal.role, proposal.kind, proposal.name)
+        if not grant.allowed:
+            raise refuse(grant.rule, grant.reason, "permission", action="use something that is allowed")
+        for other in proposal.to if proposal.kind == "message" else ():
+            heard = self.rulebook.grant(agent, proposal.role, "message", other)
+            if not heard.allowed:
+                raise refuse(heard.rule, heard.reason, "permission")
+        payload = check_arguments(proposal, grant) if grant.bounded else proposal.payload
+        return grant, payload
+
+    def _heeded(self, proposal: Proposal, answer: Any, rule: str) -> Payload:
+        """Return the payload after a check; a rewrite is held to the bounds again."""
+        wish = heed(answer, rule=rule)
+        return proposal.payload if wish is None else self._rewritten(proposal, wish)
+
+    def _rewritten(self, proposal: Proposal, wish: Rewrite) -> Payload:
+        return self._permitted(msgspec.structs.replace(proposal, payload=pack(wish.value)))[1]
+
+    def _admit(self, proposal: Proposal, grant: Any, payload: Payload) -> Ruling:
+        """Reserve, ask the contracts, log and commit, in one hold of the run's lock."""
+        state = self.state_of(proposal.run)
+        now = self._timer()
+        with state.held(self.policy.seconds):
+            if proposal.kind == "tool_call":
+                self._health.require(proposal.name, now)
+            state.require_trust(proposal.agent, self.policy.quarantine)
+            ticket = next(self._tickets)
+            state.reserve(ticket, proposal, grant, now, self._cost_of(proposal))
+            try:
+                notes: tuple[str, ...] = ()
+                if state.history is not None:
+                    payload, notes = self._lawful(state.history, proposal, payload)
+                ruling = self._ruled(proposal, grant, payload, notes, ticket)
+                if self.audit is not None:
+                    self._log(ruling)
+                if state.history is not None:
+                    state.history.commit(ruling, self._clock())
+            except BaseException:
+                state.give_back(ticket)
+                if proposal.kind == "tool_call":
+                    self._health.give_back(proposal.name)
+                raise
+            return ruling
+
+    def _lawful(
+        self, history: History, proposal: Proposal, payload: Payload
+    ) -> tuple[Payload, tuple[str, ...]]:
+        """Return what the contracts let run, and their warnings; raise Refusal when they do not."""
+        judged = msgspec.structs.replace(proposal, payload=payload)
+        found = history.peek(judged, self._clock(), self.policy.seconds)
+        if found.mild and self._rewrite is not None:
+            reason = found.mild[0]
+            value = ask(self._rewrite, (judged, reason), seconds=self.policy.seconds, rule="rewrite")
+            payload = self._rewritten(proposal, Rewrite(value, reason))
+            judged = msgspec.structs.replace(proposal, payload=payload)
+            found = history.peek(judged, self._clock(), self.policy.seconds)
+        found.enforce()
+        return payload, found.warnings
+
+    def _ruled(
+        self, proposal: Proposal, grant: Any, payload: Payload, notes: tuple[str, ...], ticket: int
+    ) -> Ruling:
+        same = bytes(payload) == bytes(proposal.payload)
+        proposed = digest(proposal.payload)
+        return Ruling(
+            Outcome.ALLOW if same else Outcome.REWRITE, grant.rule,
+            "" if same else "brought within bounds", proposal, payload, notes, proposed,
+            proposed if same else digest(payload), None, ticket,
+        )  # fmt: skip
+
+    def _blocked(self, proposal: Proposal, refusal: Refusal) -> Ruling:
+        ruling = Ruling(
+            Outcome.BLOCK, refusal.rule, refusal.reason, proposal, EMPTY, refusal.evidence,
+            digest(proposal.payload), "", refusal.error,
+        )  # fmt: skip
+        if self.policy.quarantine is not None:
+            with contextlib.suppress(Exception):  # it is blocked already
+                self.state_of(proposal.run).blame(proposal.agent)
+        with contextlib.suppress(Exception):  # it is blocked already; nothing can be more closed
+            if self.audit is not None:
+                self._log(ruling)
+        return ruling
+
+    def _cost_of(self, proposal: Proposal) -> tuple[int, float | None]:
+        """Return the tokens to set aside and what they cost (None: nobody knows the price)."""
+        if proposal.kind != "model_call":
+            return 0, 0.0
+        tokens = self._tokens_of(proposal)
+        price = self.policy.prices.get(proposal.name)
+        return tokens, None if price is None else tokens * max(price.tokens_in, price.tokens_out) / 1e6
+
+    # -- escalation -------------------------------------------------------------------------
+
+    def _may_escalate(self, ruling: Ruling) -> bool:
+        return self._escalate is not None and ruling.rule.startswith(("capability:", "contract:"))
+
+    def _asked_person(self, ruling: Ruling) -> Any:
+        try:
+            return ask(self._escalate or _nobody, (ruling,), seconds=self.policy.seconds, rule="escalate")
+        except Refusal as refusal:
+            return refusal
+
+    async def _aasked_person(self, ruling: Ruling) -> Any:
+        try:
+            return await aask(
+                self._escalate or _nobody, (ruling,), seconds=self.policy.seconds, rule="escalate"
+            )
+        except Refusal as refusal:
+            return refusal
+
+    def _escalated(self, ruling: Ruling, answer: Any) -> Ruling:
+        """Return the ruling after a person's word; budgets, quarantine and breakers still hold."""
+        proposal = ruling.proposal
+        rule = f"escalate:{ruling.rule}"
+        try:
+            if isinstance(answer, Refusal):
+                raise answer
+            wish = heed(answer, rule=rule)
+            payload = proposal.payload if wish is None else pack(wish.value)
+            state = self.state_of(proposal.run)
+            grant = self.rulebook.grant(proposal.agent, proposal.role, proposal.kind, proposal.name)
+            with state.held(self.policy.seconds):
+                if proposal.kind == "tool_call":
+                    self._health.require(proposal.name, self._timer())
+                ticket = next(self._tickets)
+                state.reserve(ticket, proposal, grant, self._timer(), self._cost_of(proposal))
+                try:
+                    granted = msgspec.structs.replace(grant, rule=rule)
+                    decided = self._ruled(proposal, granted, payload, (ruling.reason,), ticket)
+                    if self.audit is not None:
+                        self._log(decided)
+                    if state.history is not None:
+                        state.history.commit(decided, self._clock())
+                except BaseException:
+                    state.give_back(ticket)
+                    raise
+                return decided
+        except Refusal as refusal:
+            return self._blocked(proposal, refusal)
+        except Exception as failure:  # the governor blocks what it cannot judge
+            return self._blocked(proposal, _broken(failure))
+
+    # -- the log ----------------------------------------------------------------------------
+
+    def _log(self, ruling: Ruling) -> None:
+        proposal = ruling.proposal
+        assert self.audit is not None  # noqa: S101 - callers look
+        self.audit.append(
+            "decision", self._clock(), run=proposal.run, agent=proposal.agent, role=proposal.role,
+            identity=proposal.identity, kind=proposal.kind, name=proposal.name, id=proposal.id,
+            outcome=ruling.outcome.value, rule=ruling.rule, reason=ruling.reason, evidence=ruling.evidence,
+            proposed=ruling.proposed, executed=ruling.executed, ticket=ruling.ticket,
+        )  # fmt: skip
+
+    def _note(self, **fields: Any) -> None:
+        if self.audit is not None:
+            self.audit.append("note", self._clock(), **fields)
+
+    def _new_history(self) -> History | None:
+        return History(self.policy) if self._judged else None
+
+
+def estimate_tokens(proposal: Proposal) -> int:
+    """Return a request's tokens, guessed high: a quarter of its bytes, plus what it lets the model write.
+
+    Without `max_tokens` in the request 1,024 are assumed for the answer.
+    """
+    value = proposal.value
+    request = value if isinstance(value, dict) else {}
+    wanted = next(
+        (request[key] for key in ("max_completion_tokens", "max_output_tokens", "max_tokens")
+         if type(request.get(key)) is int),
+        1024,
+    )  # fmt: skip
+    return max(0, int(wanted)) * (request.get("n") if type(request.get("n")) is int else 1) + (
+        len(proposal.payload) // 4
+    )
+
+
+def refuse(rule: str, reason: str, category: str, *, action: str = "", wait: float = 0.0) -> Refusal:
+    """Return a Refusal with its structured error; `wait` is in seconds."""
+    error = ToolError(category, reason, wait > 0, int(wait * 1000), action)
+    return Refusal(rule, reason, error)
+
+
+def _broken(failure: Exception) -> Refusal:
+    if isinstance(failure, (RefusedValue, UsageError)):
+        return refuse("malformed", str(failure), "invalid", action="send plain JSON values")
+    return refuse(
+        "error", f"It could not be judged: {type(failure).__name__}: {failure}"[:500], "internal",
+        action="report it to a person",
+    )  # fmt: skip
+
+
+def _rule(check: Check) -> str:
+    return f"check:{getattr(check, '__name__', type(check).__name__)}"
+
+
+def _nobody(ruling: Ruling) -> Outcome:
+    return Outcome.BLOCK
