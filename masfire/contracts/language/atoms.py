@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from masfire.contracts.language import checks
 from masfire.contracts.language.fields import (
@@ -14,6 +14,7 @@ from masfire.contracts.language.fields import (
     nearest,
     shape,
 )
+from masfire.contracts.language.scope import Context, Reading, Scope
 from masfire.contracts.language.surface import Node
 from masfire.contracts.language.syntax import (
     And,
@@ -29,9 +30,6 @@ from masfire.contracts.language.syntax import (
     Span,
     Var,
 )
-
-if TYPE_CHECKING:
-    from masfire.contracts.language.elaborate import Context, Elaborator, Scope
 
 ATOMS: dict[str, tuple[str, ...]] = {
     "tool": ("tool_call",), "step": (), **{kind: (kind,) for kind in FIELDS},
@@ -54,17 +52,17 @@ def is_atom(node: Node) -> bool:
     return node.kind == "name" and len(node.value) == 1 and node.value[0] in BARE
 
 
-def names_steps(elaborator: Elaborator, node: Node, scope: Scope) -> bool:
+def names_steps(reading: Reading, node: Node, scope: Scope) -> bool:
     """Return whether an atom of the same step is inside (through and, or, not, brackets, definitions)."""
-    elaborator.count()
+    reading.count()
     if node.kind in ("and", "or", "paren", "implies"):
-        return any(names_steps(elaborator, child, scope) for child in node.children)
+        return any(names_steps(reading, child, scope) for child in node.children)
     if node.kind in ("call", "name"):
         path = node.value[0] if node.kind == "call" else node.value
         if len(path) == 1 and path[0] in scope.parameters and node.kind == "name":
             argument, outer = scope.parameters[path[0]]
-            return names_steps(elaborator, argument, outer)
-        if len(path) == 1 and path[0] in elaborator.definitions:
+            return names_steps(reading, argument, outer)
+        if len(path) == 1 and path[0] in reading.definitions:
             return True
     return is_atom(node)
 
@@ -104,21 +102,21 @@ def speaks_of_outcome(node: Node, scope: Scope) -> bool:
     return False
 
 
-def bound_names(elaborator: Elaborator, node: Node, scope: Scope) -> set[str]:
+def bound_names(reading: Reading, node: Node, scope: Scope) -> set[str]:
     """Return the free names that stand where an atom binds a variable, definitions looked through."""
-    elaborator.count()
+    reading.count()
     if node.kind == "quantified":
-        inner = scope.__class__(
+        inner = Scope(
             scope.parameters,
             {**scope.quantified, **{name: name for name in node.value[1]}},
             scope.inside,
             scope.site,
         )
-        return bound_names(elaborator, node.children[0], inner)
+        return bound_names(reading, node.children[0], inner)
     if node.kind == "call":
         name = node.value[0][0]
-        if name in elaborator.definitions and len(node.value[0]) == 1:
-            definition = elaborator.definitions[name]
+        if name in reading.definitions and len(node.value[0]) == 1:
+            definition = reading.definitions[name]
             if (
                 name in scope.inside
                 or len(definition.parameters) != len(node.children)
@@ -128,8 +126,8 @@ def bound_names(elaborator: Elaborator, node: Node, scope: Scope) -> set[str]:
             bindings = {
                 key: (value, scope) for key, value in zip(definition.parameters, node.children, strict=True)
             }
-            inner = scope.__class__(bindings, {}, (*scope.inside, name), node.span)
-            return bound_names(elaborator, definition.body, inner)
+            inner = Scope(bindings, {}, (*scope.inside, name), node.span)
+            return bound_names(reading, definition.body, inner)
         if is_atom(node):
             values = [child.children[0] if child.kind == "keyword" else child for child in node.children]
             found = (_variable(value, scope) for value in values)
@@ -137,11 +135,11 @@ def bound_names(elaborator: Elaborator, node: Node, scope: Scope) -> set[str]:
     if node.kind == "name" and len(node.value) == 1:
         name = node.value[0]
         if name in scope.parameters:
-            return bound_names(elaborator, *scope.parameters[name])
-        if name in elaborator.definitions:
-            return bound_names(elaborator, Node("call", node.span, (), (node.value, node.span)), scope)
+            return bound_names(reading, *scope.parameters[name])
+        if name in reading.definitions:
+            return bound_names(reading, Node("call", node.span, (), (node.value, node.span)), scope)
         return set()
-    return set().union(*(bound_names(elaborator, child, scope) for child in node.children))
+    return set().union(*(bound_names(reading, child, scope) for child in node.children))
 
 
 def _variable(node: Node, scope: Scope) -> str:
@@ -154,20 +152,18 @@ def _variable(node: Node, scope: Scope) -> str:
     return "" if name in scope.quantified or name == "_" else name
 
 
-def conditioned(
-    elaborator: Elaborator, base: Node, condition: Node, scope: Scope, context: Context
-) -> Formula:
+def conditioned(reading: Reading, base: Node, condition: Node, scope: Scope, context: Context) -> Formula:
     """Return an atom with its condition in brackets; one about the past or variables becomes a conjunct."""
     outcome = context.result or speaks_of_outcome(condition, scope)
-    inner = context.__class__(context.kinds, outcome)
-    found = elaborator.formula(base, scope, inner)
+    inner = Context(context.kinds, outcome)
+    found = reading.formula(base, scope, inner)
     narrowed = context.kinds & checks.kinds_of(found) or checks.kinds_of(found) or context.kinds
-    asked = elaborator.formula(condition, scope, context.__class__(narrowed, outcome))
+    asked = reading.formula(condition, scope, Context(narrowed, outcome))
     if isinstance(found, Atom) and found.condition is None and _of_one_step(asked):
         return Atom(
             found.kinds, found.name, found.arguments, asked, Span(found.span.start, condition.span.end + 1)
         )
-    return And((found, asked), elaborator.place(base, scope))
+    return And((found, asked), reading.place(base, scope))
 
 
 _SIMPLE = {"Compare", "Present", "Truth", "Literal", "Not", "And", "Or", "Const", "Field", "Apply"}
@@ -177,7 +173,7 @@ def _of_one_step(formula: Formula) -> bool:
     return all(type(node).__name__ in _SIMPLE for node in checks.nodes(formula))
 
 
-def atom(elaborator: Elaborator, node: Node, scope: Scope, context: Context) -> Formula:
+def atom(reading: Reading, node: Node, scope: Scope, context: Context) -> Formula:
     """Return the atom that a call or a bare word stands for."""
     word = str(node.value[0][0] if node.kind == "call" else node.value[0])
     kinds = ATOMS[word]
@@ -186,7 +182,7 @@ def atom(elaborator: Elaborator, node: Node, scope: Scope, context: Context) -> 
     arguments = [child for child in node.children if node.kind == "call"]
     name = ""
     if arguments and arguments[0].kind not in ("keyword", "when", "windowed", "window"):
-        name = _name(elaborator, word, arguments.pop(0), scope)
+        name = _name(reading, word, arguments.pop(0), scope)
     found: list[Argument] = []
     asked: list[Formula] = []
     if word == "decision" and name:
@@ -195,36 +191,36 @@ def atom(elaborator: Elaborator, node: Node, scope: Scope, context: Context) -> 
     position = 0
     for argument in arguments:
         if argument.kind == "keyword":
-            path, value = _keyword(elaborator, word, kinds, argument, scope), argument.children[0]
+            path, value = _keyword(reading, word, kinds, argument, scope), argument.children[0]
         elif argument.kind in ("when", "windowed", "window"):
-            elaborator.wrong(argument, scope, f"an atom takes no 'when' or 'within': {word}('…')[condition]")
+            reading.wrong(argument, scope, f"an atom takes no 'when' or 'within': {word}('…')[condition]")
             continue
         elif word == "event":
             path, value, position = ("args", position), argument, position + 1
         else:
-            elaborator.wrong(argument, scope, _positional(word))
+            reading.wrong(argument, scope, _positional(word))
             continue
         if path is not None:
-            _argument(elaborator, path, value, scope, kinds, found, asked)
+            _argument(reading, path, value, scope, kinds, found, asked)
     condition = None if not asked else asked[0] if len(asked) == 1 else And(tuple(asked))
-    return Atom(kinds, name, tuple(found), condition, elaborator.place(node, scope))
+    return Atom(kinds, name, tuple(found), condition, reading.place(node, scope))
 
 
-def _name(elaborator: Elaborator, word: str, node: Node, scope: Scope) -> str:
+def _name(reading: Reading, word: str, node: Node, scope: Scope) -> str:
     """Return the name in an atom's first argument (empty for `_`)."""
     if node.kind == "name" and node.value[0] in scope.parameters and len(node.value) == 1:
-        return _name(elaborator, word, *scope.parameters[node.value[0]])
+        return _name(reading, word, *scope.parameters[node.value[0]])
     if node.kind == "name" and node.value == ("_",):
         return ""
     if word == "step":
-        elaborator.wrong(node, scope, "step() is any step and has no name; write step(agent='…')")
+        reading.wrong(node, scope, "step() is any step and has no name; write step(agent='…')")
     elif node.kind != "literal" or not isinstance(node.value, str):
         hint = " A sender as a variable is message(agent=a)." if word == "message" else ""
-        elaborator.wrong(
+        reading.wrong(
             node, scope, f"the first argument of {word}(…) is a name in quotes, as in {word}('x').{hint}"
         )
     elif not node.value:
-        elaborator.wrong(node, scope, f"an empty name; for any write {word}(_)")
+        reading.wrong(node, scope, f"an empty name; for any write {word}(_)")
     else:
         return node.value
     return ""
@@ -237,9 +233,7 @@ def _positional(word: str) -> str:
     )
 
 
-def _keyword(
-    elaborator: Elaborator, word: str, kinds: tuple[str, ...], node: Node, scope: Scope
-) -> Path | None:
+def _keyword(reading: Reading, word: str, kinds: tuple[str, ...], node: Node, scope: Scope) -> Path | None:
     """Return the path that a keyword argument names: a field of the step, or one of its arguments."""
     written: Path = node.value
     first = str(written[0])
@@ -251,7 +245,7 @@ def _keyword(
             if first == "id"
             else f"the step's own is {word}('…')"
         )
-        elaborator.wrong(
+        reading.wrong(
             node, scope, f"{first!r} is ambiguous: an argument of that name is args.{first}=…, {own}"
         )
         return None
@@ -265,13 +259,13 @@ def _keyword(
         if "args" in fields:
             what += f". A field of the arguments is args.{dotted(written)}"
     if what:
-        elaborator.wrong(node, scope, what)
+        reading.wrong(node, scope, what)
         return None
     return written
 
 
 def _argument(
-    elaborator: Elaborator, path: Path, node: Node, scope: Scope, kinds: tuple[str, ...],
+    reading: Reading, path: Path, node: Node, scope: Scope, kinds: tuple[str, ...],
     found: list[Argument], asked: list[Formula],
 ) -> None:  # fmt: skip
     """Add what one argument asks: equality with a constant or variable, presence, or a pattern."""
@@ -279,30 +273,30 @@ def _argument(
         name = str(node.value[0])
         if name in scope.parameters:
             value, outer = scope.parameters[name]
-            return _argument(elaborator, path, value, outer, kinds, found, asked)
+            return _argument(reading, path, value, outer, kinds, found, asked)
         if name == "_":
             asked.append(Present(path))
         elif path == ("to",):
-            elaborator.wrong(
+            reading.wrong(
                 node, scope, f"a message may have several recipients; bind the first one: to.0={name}"
             )
-        elif _allowed(elaborator, name, node, scope, kinds):
+        elif _allowed(reading, name, node, scope, kinds):
             found.append(Argument(path, Var(scope.quantified.get(name, name))))
     elif node.kind == "literal":
-        _constant(elaborator, path, node, scope, found, asked)
+        _constant(reading, path, node, scope, found, asked)
     else:
-        elaborator.wrong(
+        reading.wrong(
             node, scope, "an atom's argument is a constant, a variable or _; write more as a condition: […]"
         )
     return None
 
 
-def _allowed(elaborator: Elaborator, name: str, node: Node, scope: Scope, kinds: tuple[str, ...]) -> bool:
+def _allowed(reading: Reading, name: str, node: Node, scope: Scope, kinds: tuple[str, ...]) -> bool:
     """Note a variable that is called like a field of the same atom: it would silently mean something else."""
     fields = set(EVERYWHERE).union(*(FIELDS[kind] for kind in kinds)) | {"ok", "failed"}
     if name not in fields or name in scope.quantified:
         return True
-    elaborator.wrong(
+    reading.wrong(
         node, scope,
         f"{name!r} is a field here, and an argument binds a variable; to compare two fields write "
         f"[args.x == {name}], for a variable choose another name",
@@ -311,10 +305,10 @@ def _allowed(elaborator: Elaborator, name: str, node: Node, scope: Scope, kinds:
 
 
 def _constant(
-    elaborator: Elaborator, path: Path, node: Node, scope: Scope, found: list[Argument], asked: list[Formula]
+    reading: Reading, path: Path, node: Node, scope: Scope, found: list[Argument], asked: list[Formula]
 ) -> None:
     value: Any = node.value
-    place = elaborator.place(node, scope)
+    place = reading.place(node, scope)
     if path == ("to",):
         asked.append(Compare("contains", Field(path), Const(value), place))
     elif path in (("agent",), ("role",)) and isinstance(value, str) and "*" in value:

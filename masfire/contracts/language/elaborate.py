@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
-
-from masfire.contracts.language import atoms, checks, terms
-from masfire.contracts.language.fields import ALL_KINDS, BOOLEAN, OF_OUTCOME, nearest, shape
+from masfire.contracts.language import atoms, checks, terms, windows
+from masfire.contracts.language.fields import ALL_KINDS, BOOLEAN, nearest, shape
+from masfire.contracts.language.reasons import unbound, unseen
+from masfire.contracts.language.scope import MAX_NODES, Context, Definition, Scope, TooLarge
 from masfire.contracts.language.surface import FUTURE, MAX_DEPTH, Node, Slip, future
 from masfire.contracts.language.syntax import (
     And,
@@ -36,41 +36,7 @@ from masfire.contracts.language.syntax import (
     Window,
 )
 
-MAX_NODES = 5_000
-"""Nodes of one formula after its definitions are expanded."""
 MAX_SLIPS = 50
-
-
-class Definition(Struct, frozen=True):
-    """A named sub-formula: its parameters, what it stands for, and its text's tree."""
-
-    name: str
-    parameters: tuple[str, ...]
-    body: Node
-
-
-class Scope(Struct, frozen=True):
-    """What the names of one text mean: a definition's parameters, and quantified variables.
-
-    `site` is where in the user's formula the definition is used (None: the formula itself).
-    """
-
-    parameters: dict[str, tuple[Node, Scope]] = {}
-    quantified: dict[str, str] = {}
-    inside: tuple[str, ...] = ()
-    site: Span | None = None
-
-
-class Context(Struct, frozen=True):
-    """What is known of the step that a part of a formula speaks of."""
-
-    kinds: frozenset[str] = ALL_KINDS
-    result: bool = False
-    """Whether a neighbour speaks of an outcome, so that `tool('x')` is the result."""
-
-
-class TooLarge(Exception):
-    """The expansion outgrew its cap."""
 
 
 class Elaborator:
@@ -254,7 +220,7 @@ class Elaborator:
         return self._value(node, scope, context)
 
     def _call(self, node: Node, scope: Scope, context: Context) -> Formula:
-        (path, span), arguments = node.value, node.children
+        path, span = node.value
         name = str(path[0]) if len(path) == 1 else ""
         if name in self.definitions:
             body, inner = self.expansion(node, scope)
@@ -336,7 +302,7 @@ class Elaborator:
             return None
         amount, unit = node.value
         try:
-            return window(amount, unit)
+            return windows.window(amount, unit)
         except ValueError as error:
             self.wrong(node, scope, str(error))
             return None
@@ -387,52 +353,3 @@ def _culprit(formula: Formula, name: str, *, wanted: bool) -> Any:
         open_parts = [part for part in formula.operands if checks.settled(part, name) is not False]
         return _culprit(open_parts[0], name, wanted=False) if open_parts else formula
     return formula
-
-
-_UNITS = {
-    "steps": ("steps", 1.0), "step": ("steps", 1.0),
-    "seconds": ("seconds", 1.0), "second": ("seconds", 1.0), "secs": ("seconds", 1.0), "sec": ("seconds", 1.0),
-    "s": ("seconds", 1.0), "ms": ("seconds", 0.001), "milliseconds": ("seconds", 0.001),
-    "minutes": ("seconds", 60.0), "minute": ("seconds", 60.0), "min": ("seconds", 60.0), "m": ("seconds", 60.0),
-    "hours": ("seconds", 3600.0), "hour": ("seconds", 3600.0), "h": ("seconds", 3600.0),
-    "days": ("seconds", 86400.0), "day": ("seconds", 86400.0), "d": ("seconds", 86400.0),
-}  # fmt: skip
-
-
-def window(amount: float, unit: str) -> Window:
-    """Return a window of `amount` `unit`s (steps, seconds, minutes, …); raise ValueError with the reason."""
-    if unit not in _UNITS:
-        raise ValueError(f"unknown unit {unit!r}.{nearest(unit, _UNITS)} Known: {', '.join(_UNITS)}")
-    name, factor = _UNITS[unit]
-    if amount <= 0:
-        raise ValueError(f"a window of {amount:g} {unit} is empty; write a number above 0")
-    if name == "steps" and amount != int(amount):
-        raise ValueError(f"{amount:g} steps are no whole number of steps")
-    return Window(amount * factor if factor != 1.0 else amount, name)
-
-
-def unbound(name: str) -> str:
-    """Return what is wrong with a name that is neither a field nor bound."""
-    from masfire.contracts.language.fields import NAMES
-
-    near = nearest(name, [*NAMES, *OF_OUTCOME, *atoms.BARE])
-    return (
-        f"{name!r} is neither a field of a step nor a variable that an atom binds.{near} "
-        f"A text is quoted ('{name}'), a field of the arguments is args.{name}, "
-        f"a variable is bound as in event('open', {name}) or tool('pay', order={name})"
-    )
-
-
-def unseen(name: str, word: str = "") -> str:
-    """Return why a quantified formula cannot be monitored."""
-    if word == "exists":
-        return (
-            f"'exists {name}' hangs on values of {name!r} that no step has shown: for such a value this is not false. "
-            f"Quantifiers range over the values seen so far; bind {name!r} in an atom that must have happened: "
-            f"exists {name}. once event('…', {name}) and …"
-        )
-    return (
-        f"the truth hangs on values of {name!r} that no step has shown: for such a value this is not true. "
-        f"Quantifiers range over the values seen so far; bind {name!r} before the arrow, "
-        f"event('…', {name}) -> …, or write exists {name}."
-    )

@@ -24,7 +24,8 @@ _OWN: dict[str, dict[str, str]] = {
     "tool_result": {"tool": TEXT, **_NAMED, **_CALL, **_BACK},
     "model_call": {"model": TEXT, **_NAMED, "request": ANY},
     "model_reply": {
-        "model": TEXT, **_NAMED, **_BACK, "text": ANY, "content": ANY, "tool_calls": ANY, "finish_reason": ANY,
+        "model": TEXT, **_NAMED, **_BACK,
+        "text": ANY, "content": ANY, "tool_calls": ANY, "finish_reason": ANY,
     },
     "memory_read": {**_NAMED, **_CALL},
     "memory_write": {**_NAMED, **_CALL},
@@ -51,7 +52,7 @@ NAMES = tuple(dict.fromkeys(name for fields in FIELDS.values() for name in field
 
 
 def shape(path: Path, kinds: Collection[str]) -> tuple[str, str]:
-    """Return what the field at `path` holds in steps of `kinds`, and what is wrong with it ("" if nothing)."""
+    """Return what the field at `path` holds in steps of `kinds`, and what is wrong with it (or "")."""
     first = str(path[0])
     having = [kind for kind in KINDS if kind in kinds and first in FIELDS[kind]]
     if not having:

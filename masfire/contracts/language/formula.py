@@ -33,11 +33,14 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from masfire.contracts.language.atoms import ATOMS, speaks_of_outcome
 from masfire.contracts.language.checks import nodes
-from masfire.contracts.language.elaborate import Definition, Elaborator
-from masfire.contracts.language.fields import ALL_KINDS, NAMES
+from masfire.contracts.language.elaborate import Elaborator
+from masfire.contracts.language.fields import ALL_KINDS, NAMES, shape
+from masfire.contracts.language.scope import Definition, Scope
 from masfire.contracts.language.surface import Mistaken, Slip, parse
 from masfire.contracts.language.syntax import Formula, Path, Span
+from masfire.contracts.language.terms import FOLDS, FUNCTIONS, field_path
 from masfire.errors import UsageError
 
 _SIGNATURE = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)?\s*\)\s*)?")
@@ -99,7 +102,7 @@ def parse_condition(
 
 
 def read_definitions(define: Mapping[str, str]) -> Definitions:
-    """Return named sub-formulas read from text; raise Mistaken-like FormulaError for the first bad one.
+    """Return named sub-formulas read from text; raise FormulaError for the first bad one.
 
     Names must be new words, parameters differ, and no definition may use itself.
     """
@@ -121,9 +124,6 @@ def read_definitions(define: Mapping[str, str]) -> Definitions:
 
 def read_definition(signature: str, text: str) -> Definition:
     """Return one definition; raise Mistaken with its mistakes."""
-    from masfire.contracts.language.atoms import ATOMS
-    from masfire.contracts.language.terms import FOLDS, FUNCTIONS
-
     match = _SIGNATURE.fullmatch(signature)
     if match is None:
         raise Mistaken(
@@ -143,25 +143,17 @@ def read_definition(signature: str, text: str) -> Definition:
 
 def cycle(name: str, definitions: Mapping[str, Definition]) -> tuple[str, ...]:
     """Return the chain by which a definition uses itself, or nothing."""
-    chain: list[str] = []
-    done: set[str] = set()
-
-    def visit(current: str) -> bool:
-        if current in chain:
-            return current == name
-        if current in done:
-            return False
-        done.add(current)
-        chain.append(current)
-        if any(
-            visit(used) or (used == name and bool(chain))
-            for used in sorted(_used(definitions[current], definitions))
-        ):
-            return True
-        chain.pop()
-        return False
-
-    return (*chain, name) if visit(name) else ()
+    chains: list[tuple[str, ...]] = [(name,)]
+    seen: set[str] = set()
+    while chains:
+        chain = chains.pop()
+        for used in sorted(_used(definitions[chain[-1]], definitions)):
+            if used == name:
+                return (*chain, name)
+            if used not in seen:
+                seen.add(used)
+                chains.append((*chain, used))
+    return ()
 
 
 def _used(definition: Definition, definitions: Mapping[str, Definition]) -> set[str]:
@@ -169,23 +161,19 @@ def _used(definition: Definition, definitions: Mapping[str, Definition]) -> set[
     while stack:
         node = stack.pop()
         stack.extend(node.children)
-        path = node.value[0] if node.kind == "call" else node.value if node.kind == "name" else ()
-        if len(path) == 1 and path[0] in definitions and path[0] not in definition.parameters:
-            found.add(str(path[0]))
+        path: Path = node.value[0] if node.kind == "call" else node.value if node.kind == "name" else ()
+        word = str(path[0]) if len(path) == 1 else ""
+        if word in definitions and word not in definition.parameters:
+            found.add(word)
     return found
 
 
 def parse_path(text: str) -> Path:
     """Return a field path written as in formulas (`args.user_id`); raise ValueError with the reason."""
-    from masfire.contracts.language.fields import shape
-
     try:
         node = parse(text)
     except Mistaken as error:
         raise ValueError(f"{text[:80]!r} is no field: {error.slips[0].what}") from None
-    from masfire.contracts.language.terms import field_path
-    from masfire.contracts.language.elaborate import Scope
-
     path = field_path(Elaborator({}), node, Scope())
     if path is None:
         raise ValueError(f"{text[:80]!r} is no field; write one as in args.user_id")
@@ -193,6 +181,14 @@ def parse_path(text: str) -> Path:
     if what:
         raise ValueError(what)
     return path
+
+
+def asks_outcome(text: str) -> bool:
+    """Return whether a condition's text speaks of what came back (ok, failed, outcome, result, error)."""
+    try:
+        return speaks_of_outcome(parse(text), Scope())
+    except Mistaken:
+        return False
 
 
 def _parse(

@@ -7,13 +7,9 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from masfire.contracts.language.fields import KINDS
 from masfire.contracts.language.syntax import And, Argument, Atom, Compare, Const, Formula, Or
 from masfire.contracts.language.syntax import Field as StepField
-
-KINDS = (
-    "message", "tool_call", "tool_result", "model_call", "model_reply", "memory_read", "memory_write",
-    "memory_value", "delegation", "termination", "event", "decision",
-)  # fmt: skip
 
 Texts: TypeAlias = Annotated[str | list[str], Field(description="one name or several; * matches any text")]
 
@@ -24,7 +20,9 @@ class Selector(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str | list[str] = Field(default=[], description="step kinds; none: any")
-    tool: Texts = Field(default=[], description="tool names (kind defaults to tool_call)")
+    tool: Texts = Field(
+        default=[], description="tool names: the call, or the result when where asks its outcome"
+    )
     name: Texts = Field(default=[], description="name of a tool, model, event or memory")
     agent: Texts = Field(default=[], description="who acts")
     role: Texts = Field(default=[], description="declared role of who acts")
@@ -49,7 +47,7 @@ Condition: TypeAlias = Callable[[str], Formula]
 
 def formula_of(selector: Selector, condition: Condition) -> Formula:
     """Return the selector as a formula: an atom, or a disjunction of atoms when several names are given."""
-    kinds = tuple(_several(selector.kind)) or (("tool_call",) if selector.tool else ())
+    kinds = kinds_of(selector)
     names = [*_several(selector.tool), *_several(selector.name)] or [""]
     parts = [
         _any_of(("agent",), _several(selector.agent)),
@@ -61,6 +59,18 @@ def formula_of(selector: Selector, condition: Condition) -> Formula:
     whole = conditions[0] if len(conditions) == 1 else And(conditions) if conditions else None
     atoms = tuple(Atom(kinds, name, condition=whole) for name in names)
     return atoms[0] if len(atoms) == 1 else Or(atoms)
+
+
+def kinds_of(selector: Selector) -> tuple[str, ...]:
+    """Return the kinds of step that a selector picks; none: any.
+
+    A tool without a kind is its call, or its result when `where` speaks of the outcome.
+    """
+    from masfire.contracts.language.formula import asks_outcome
+
+    if selector.kind or not selector.tool:
+        return tuple(_several(selector.kind))
+    return ("tool_result",) if asks_outcome(selector.where) else ("tool_call",)
 
 
 def _several(value: str | list[str]) -> list[str]:

@@ -6,7 +6,7 @@ import difflib
 import functools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
 
@@ -103,7 +103,7 @@ def _grammar() -> Lark:
     return Lark(text, parser="lalr", transformer=_Builder(), keep_all_tokens=True)
 
 
-def _refuse(start: int, end: int, what: str) -> None:
+def _refuse(start: int, end: int, what: str) -> NoReturn:
     raise Mistaken(Slip(Span(start, end), what))
 
 
@@ -209,7 +209,8 @@ def _path(text: str) -> tuple[str | int, ...]:
 
 
 _PLAIN = frozenset(
-    ("iff", "implies", "or_", "and_", "since_", "not_", "bracket", "paren", "interval", "list_", "windowed", "when_")
+    ("iff", "implies", "or_", "and_", "since_", "not_", "bracket", "paren", "interval", "list_",
+     "windowed", "when_")
 )  # fmt: skip
 """Rules whose nodes hold nothing but their parts."""
 
