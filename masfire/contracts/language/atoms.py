@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from masfire.contracts.language import checks
@@ -24,7 +25,6 @@ from masfire.contracts.language.syntax import (
     Const,
     Field,
     Formula,
-    Literal,
     Path,
     Present,
     Span,
@@ -312,11 +312,11 @@ def _constant(
     if path == ("to",):
         asked.append(Compare("contains", Field(path), Const(value), place))
     elif path in (("agent",), ("role",)) and isinstance(value, str) and "*" in value:
-        from masfire.contracts.language.selector import glob
-
         asked.append(Compare("matches", Field(path), Const(glob(value)), place))
     else:
         found.append(Argument(path, Const(value)))
 
 
-__all__ = ["ATOMS", "BARE", "Literal", "atom", "bound_names", "conditioned", "is_atom", "names_steps"]
+def glob(name: str) -> str:
+    """Return the anchored RE2 pattern of a name in which `*` stands for any text."""
+    return "^" + "(?s:.*)".join(re.escape(part) for part in name.split("*")) + "$"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from masfire.contracts.language.atoms import glob
 from masfire.contracts.language.fields import KINDS
 from masfire.contracts.language.syntax import And, Argument, Atom, Compare, Const, Formula, Or
 from masfire.contracts.language.syntax import Field as StepField
@@ -95,13 +96,6 @@ def _recipient(names: list[str]) -> Formula | None:
         return None
     choices = tuple(Compare("contains", StepField(("to",)), Const(name)) for name in names)
     return choices[0] if len(choices) == 1 else Or(choices)
-
-
-def glob(name: str) -> str:
-    """Return the anchored RE2 pattern of a name in which `*` stands for any text."""
-    import re
-
-    return "^" + "(?s:.*)".join(re.escape(part) for part in name.split("*")) + "$"
 
 
 def same(path: tuple[str | int, ...], variable: str) -> Any:

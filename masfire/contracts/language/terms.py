@@ -276,9 +276,7 @@ def _impossible(op: str, left: str, right: str, constant: Term) -> str:
             return "'in' needs a list on its right: x in ['a', 'b']"
     elif op == "contains":
         if left not in (TEXT, LIST, ANY) or (left == TEXT and right not in (TEXT, ANY)):
-            return (
-                f"a {left} contains no {right}; 'contains' looks for a text in a text, or a member of a list"
-            )
+            return f"a {left} contains no {right}; it looks for a text in a text, or a member of a list"
     else:
         if left not in (TEXT, ANY) or right not in (TEXT, ANY):
             return f"{op!r} compares texts, not a {left} with a {right}"

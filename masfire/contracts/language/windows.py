@@ -8,10 +8,12 @@ from masfire.contracts.language.syntax import Window
 _UNITS = {
     "steps": ("steps", 1.0), "step": ("steps", 1.0),
     "seconds": ("seconds", 1.0), "second": ("seconds", 1.0), "secs": ("seconds", 1.0),
-    "sec": ("seconds", 1.0), "s": ("seconds", 1.0), "ms": ("seconds", 0.001), "milliseconds": ("seconds", 0.001),
+    "sec": ("seconds", 1.0), "s": ("seconds", 1.0), "ms": ("seconds", 0.001),
+    "milliseconds": ("seconds", 0.001),
     "minutes": ("seconds", 60.0), "minute": ("seconds", 60.0), "min": ("seconds", 60.0),
     "m": ("seconds", 60.0),
-    "hours": ("seconds", 3600.0), "hour": ("seconds", 3600.0), "h": ("seconds", 3600.0),
+    "hours": ("seconds", 3600.0), "hour": ("seconds", 3600.0),
+    "h": ("seconds", 3600.0),
     "days": ("seconds", 86400.0), "day": ("seconds", 86400.0), "d": ("seconds", 86400.0),
 }  # fmt: skip
 
