@@ -16,7 +16,7 @@ import msgspec
 from masfire.errors import BudgetExceeded, RecordingError, UsageError
 from masfire.recorder.acting import ASIDE, PRODUCED
 from masfire.trace.context import ContextTable
-from masfire.trace.model import Action, Body, End, Header, Injection, Observation, Step, Trace
+from masfire.trace.model import Action, Body, Decision, End, Header, Injection, Observation, Step, Trace
 from masfire.trace.payload import pack_or_refuse
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ Interceptor: TypeAlias = "Callable[[Step, Sequence[Step]], Sequence[Step] | Awai
 Return `(step,)` to let it pass, `()` to swallow it, several to multiply it. Each returned step goes
 on to the next interceptor alone, depth-first: the third copy of a storm is judged knowing the second.
 `history` holds the visible steps recorded so far (as stored, that is redacted). A step whose body is
-an Injection is written down as ground truth and shown to no further interceptor and no caller.
+an Injection is written down as ground truth and shown to no further interceptor and no caller; a
+Decision that is returned in place of something else is written down and not delivered to the caller.
 An awaitable result is allowed under `asubmit` only.
 """
 
@@ -96,7 +97,10 @@ class Recorder:
         self.notes: dict[str, Any] = {}
         """Per-run state of adapters, keyed by adapter name."""
         self._sink = sink
-        self._interceptors = tuple(interceptors)
+        # One that keeps state of a run (a governor) says what serves this run.
+        self._interceptors = tuple(
+            one.for_run(header) if hasattr(one, "for_run") else one for one in interceptors
+        )
         self._witnesses = tuple(witnesses)
         self._clock = clock
         self._lock = threading.RLock()
@@ -140,7 +144,7 @@ class Recorder:
             offered = Step(len(self.steps), self._clock(), agent, body, role, parents)
             recorded: list[Step] = []
             self._descend(offered, 0, recorded)
-            return tuple(recorded)
+            return _deliverable(body, recorded)
 
     async def asubmit(
         self, agent: str, body: Body, *, role: str = "", parents: tuple[int, ...] = ()
@@ -165,7 +169,7 @@ class Recorder:
             if waiting is not None:
                 replacement = await self._awaited(*waiting)
                 todo += [(item, waiting[1] + 1) for item in reversed(replacement)]
-        return tuple(recorded)
+        return _deliverable(body, recorded)
 
     def received(self, index: int, content: Any, *, by: str) -> None:
         """Tell the witnesses what the receiving side `by` really got of step `index`."""
@@ -275,6 +279,8 @@ class Recorder:
         return msgspec.structs.replace(step, step=len(self.steps))
 
     def _commit(self, step: Step) -> Step:
+        if self.replay is not None:
+            step = self.replay.settled(step)
         stored = step
         body = step.body
         if isinstance(body, Action) and body.kind == "model_call":
@@ -340,6 +346,13 @@ class Recorder:
             f"Run {self.header.run} used up its budget of {limit:g} {what}.",
             hint="Raise `budget` in the plan or the marker if the system needs more.",
         )
+
+
+def _deliverable(body: Body, recorded: Sequence[Step]) -> tuple[Step, ...]:
+    """Return what the adapter must deliver: a decision about a step is no step to carry out."""
+    if isinstance(body, Decision):
+        return tuple(recorded)
+    return tuple(step for step in recorded if not isinstance(step.body, Decision))
 
 
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
