@@ -204,7 +204,9 @@ def _prose_by_slot(claim: Statement, other: Statement, place: int) -> Relation:
     numbers = [(item, unit) for sort, item, unit in claim.values if sort == "number"]
     if other.values[0][0] == "number" and numbers and not claim.negated:
         same = [
-            n for n, unit in numbers if (unit and unit in other.beside and other.key in _GENERIC) or about
+            number
+            for number, unit in numbers
+            if about or (other.key in _GENERIC and not other.beside.isdisjoint(unit.split()))
         ]
         if same and len(numbers) == 1:
             return Relation("contradicts", 0.8, f"{other.key} is {_cut(value)}, not {same[0]}", place)
