@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 
 from masfire.contracts.language import patterns_count, patterns_flow, patterns_order
 from masfire.contracts.language.pattern import Pattern, Reader
 from masfire.contracts.language.selector import Selector
 from masfire.contracts.language.syntax import Formula
+from masfire.contracts.language.words import phrase, sentence
 from masfire.contracts.model import Rule
 from masfire.errors import UsageError
 from masfire.registry import Registry
@@ -43,7 +45,16 @@ def rules_of_pattern(
             hint=f"Its fields are {', '.join(found.fields.model_fields)}.",
             where=where,
         ) from None
-    return found.build(values, read or read_plainly)
+    reading, words = read or read_plainly, dict(values)
+
+    def noting(value: Selector | str, field: str) -> Formula:
+        formula = reading(value, field)
+        words[field] = phrase(formula)
+        return formula
+
+    rules = found.build(values, noting)
+    says = sentence(found.says, words) if found.says else ""
+    return tuple(msgspec.structs.replace(rule, text=says) for rule in rules)
 
 
 def read_plainly(value: Selector | str, field: str) -> Formula:

@@ -94,7 +94,7 @@ class RequiresBefore(Fields):
     """`when` only after `before`, until `cleared_by`; a step that is both counts for itself."""
 
     says: ClassVar[str] = (
-        "Whenever {when}, there was {before} before[ (at most {within} ago)][, with no {cleared_by} since]."
+        "Whenever {when}, there was {before} before[ (at most {within} ago)][, and since then not {cleared_by}]."
     )
 
     when: Steps
@@ -131,7 +131,7 @@ class ValidSince(Fields):
     """`when` only while a `grant` holds: not after `revoke`, and not longer than `within`."""
 
     says: ClassVar[str] = (
-        "{when} only while granted: after {grant}, with no {revoke} since[, and at most {within} later]."
+        "{when} only while granted: after {grant}, since then not {revoke}[, and at most {within} later]."
     )
 
     when: Steps
