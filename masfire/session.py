@@ -162,6 +162,8 @@ def run(
             replay.reraise(failure)  # what the system made of being stopped says nothing
         raise
     finally:
+        if replay is not None:
+            replay.close()
         if "budget" in recorder.notes:
             status = "budget"
         elif "overflow" in recorder.notes and status == "error":

@@ -76,3 +76,8 @@ def repeat_cell(
     stopped = str(player.ended) if player.ended is not None else ""
     difference = None if stopped and divergence is None else trace_difference(record, trace)
     return Repeated(trace, difference, divergence, stopped, result)
+
+
+def repeat_test(path: Path, player: Player, *, out: Path, faults: tuple[str, ...] | None = None) -> Repeated:
+    """Run the test of the trace at `path` again in a pytest of its own, under the orders of `player`."""
+    raise UsageError(f"{path} is of a test.", hint="")

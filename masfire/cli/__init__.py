@@ -23,6 +23,7 @@ _COMMANDS = {
     "campaign": "Break systems by faults and measure what they survive.",
     "doctor": "Say what is missing: for a plan, for a trace, or here.",
     "faults": "List the faults, or explain one.",
+    "replay": "Run a recorded run again, answered from its record.",
     "run": "Run one cell of a plan.",
     "show": "Tell a trace step by step.",
     "version": "Print the version.",

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from masfire.errors import Divergence, ReplayEnded, UsageError
 from masfire.trace.difference import NOTHING, step_difference, value_difference
 from masfire.trace.model import Action, Body, Message, Observation, Step, Trace
@@ -21,6 +23,8 @@ _POLL = 0.001
 _AHEAD = 256
 """How many recorded steps ahead a step is looked for."""
 _SHOWN = 120
+_CUT_SHORT = frozenset({"budget", "error", "overflow"})
+"""How runs end in which parallel agents may have been stopped in the middle."""
 _BROKEN_OFF = frozenset({"timeout", "interrupted"})
 
 
@@ -61,8 +65,11 @@ class Player:
         self._until = until
         self._patience = patience
         self._changed = threading.Condition()
-        end = trace.end
-        self._breaks_off = end is None or end.status in _BROKEN_OFF
+        self._parallel = _first_overlap(trace.steps)
+        status = trace.end.status if trace.end is not None else ""
+        self._breaks_off = trace.end is None or status in _BROKEN_OFF
+        self._cut_short = status if status in _CUT_SHORT else ""
+        self._run_over = False
 
     @property
     def over(self) -> bool:
@@ -74,6 +81,7 @@ class Player:
         self._stop()
         if self._is_next(len(steps), agent, body):
             return
+        self._parallel = min(self._parallel, len(steps))
         looping = asyncio._get_running_loop() is not None
         if threading.active_count() == 1:
             return  # nobody else could come first
@@ -87,16 +95,33 @@ class Player:
                     known, since = len(steps), time.monotonic()
                     if self._is_next(known, agent, body):
                         return
+        self._leave_over(known)
 
     async def aturn(self, steps: Sequence[Step], agent: str, body: Body) -> None:
         """Like `turn`, letting other tasks of the event loop go on meanwhile."""
         self._stop()
         known, since = len(steps), time.monotonic()
         while not self._is_next(known, agent, body) and time.monotonic() - since < self._patience:
+            self._parallel = min(self._parallel, known)
             await asyncio.sleep(_POLL)
             self._stop()
             if len(steps) != known:
                 known, since = len(steps), time.monotonic()
+        if not self._is_next(known, agent, body):
+            self._leave_over(known)
+
+    def settled(self, step: Step) -> Step:
+        """Return the step about to be recorded, with its recorded parents once agents ran in parallel.
+
+        Which text a request is found to stem from then depends on what masfire had noted at that
+        instant, which is no choice of the system's.
+        """
+        if self.left_at >= 0 or not self._parallel <= step.step < len(self.trace):
+            return step
+        recorded = self.trace[step.step]
+        if recorded.parents == step.parents or (recorded.agent, recorded.kind) != (step.agent, step.kind):
+            return step
+        return msgspec.structs.replace(step, parents=recorded.parents)
 
     def check(self, steps: Sequence[Step]) -> None:
         """Compare the step just recorded with the record; raise Divergence, or ReplayEnded where it ends."""
@@ -132,10 +157,13 @@ class Player:
         if self.live:
             self.asked_live += 1
             return None
+        if found is not None and self._cut_short:
+            self._linger()
         raise self._unanswered(steps, call)
 
     def finish(self, trace: Trace) -> None:
         """Raise Divergence when a strict replay ended before its record did."""
+        self.close()
         self._stop(ended=False)
         if not self.strict or self.ended is not None or len(trace) >= len(self.trace):
             return
@@ -146,6 +174,12 @@ class Player:
             step=len(trace), agent=missing.agent, expected=f"{missing.agent}'s {missing.kind}", got=NOTHING,
         )  # fmt: skip
         self._stop()
+
+    def close(self) -> None:
+        """Say that the run is over: nothing waits for it any longer."""
+        with self._changed:
+            self._run_over = True
+            self._changed.notify_all()
 
     def reraise(self, cause: BaseException) -> None:
         """Raise what ended this replay, with what the system made of it as the cause."""
@@ -235,20 +269,41 @@ class Player:
         if ended and self.ended is not None:
             raise self.ended
 
+    def _leave_over(self, position: int) -> None:
+        """Stop an agent that would go on where the record says its run was cut short by another's end."""
+        if position >= len(self.trace) and self._cut_short and self.left_at < 0:
+            raise ReplayEnded("The run was cut short here while this agent was at work.")
+
+    def _linger(self) -> None:
+        """Wait for the end of the run, which came before this call was answered."""
+        if asyncio._get_running_loop() is None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._run_over or self.over, self._patience)
+        raise ReplayEnded("The run was cut short here while this call waited for its answer.")
+
     def _is_next(self, position: int, agent: str, body: Body) -> bool:
         """Return whether this step may come at `position`: the record has it there, or nowhere ahead."""
         recorded = self.trace.steps
-        if self.left_at >= 0 or position >= len(recorded):
+        if self.left_at >= 0:
             return True
+        if position >= len(recorded):
+            # Somebody's end cut the run short: whoever is not its cause was in the middle of something.
+            alone = self._parallel > len(recorded) or not self._cut_short
+            return alone or (self._cut_short == "budget" and body.kind == "model_call")
         ahead = recorded[position : position + _AHEAD]
         if self._is_like(ahead[0], agent, body):
-            if self.tape.struck.get(position) or self._says(ahead[0], body):
+            if self._struck(position, agent) or self._says(ahead[0], body):
                 return True
             # One of several like it: each takes the place that the record has for its words.
             return not any(self._is_like(step, agent, body) and self._says(step, body) for step in ahead[1:])
-        if self.tape.struck.get(position):  # it may have been swallowed here
+        if self._struck(position, agent):  # it may have been swallowed here
             return True
+        if self._cut_short == "budget" and body.kind == "model_call" and self._parallel <= position:
+            return False  # the call too many: not before the others did what they did
         return not any(self._is_like(step, agent, body) for step in ahead[1:])
+
+    def _struck(self, position: int, agent: str) -> bool:
+        return any(mark.agent == agent for mark in self.tape.struck.get(position, ()))
 
     @staticmethod
     def _is_like(step: Step, agent: str, body: Body) -> bool:
@@ -273,6 +328,25 @@ class Player:
 
             return value_difference(self.tape.asked(step.step), unpack(body.proposed)) is None
         return bytes(step.payload) == bytes(body.proposed)
+
+
+def _first_overlap(steps: Sequence[Step]) -> int:
+    """Return the first step from which on several agents may act at once (the length: none).
+
+    That is after a message to several, or where one acted while another's call was open.
+    """
+    waiting: dict[int, str] = {}
+    for step in steps:
+        body = step.body
+        if isinstance(body, Observation):
+            waiting.pop(body.of, None)
+        if any(agent != step.agent for agent in waiting.values()):
+            return step.step
+        if isinstance(body, Message) and len(body.to) > 1:
+            return step.step + 1
+        if isinstance(body, Action):
+            waiting[step.step] = step.agent
+    return len(steps)
 
 
 def _shown(value: Any, beside: Any) -> str:

@@ -52,10 +52,11 @@ class Tape:
                 hint="Record it with privacy 'redacted' or 'full' to replay it.",
             )
         self.trace = trace
-        self.struck: dict[int, list[Injection]] = {}
+        self.struck: dict[int, list[Step]] = {}
+        """What was injected, by the step that it changed (or the next one, when it took one away)."""
         for mark in trace.injections:
             if isinstance(mark.body, Injection) and mark.body.state == "injected":
-                self.struck.setdefault(mark.step, []).append(mark.body)
+                self.struck.setdefault(mark.step, []).append(mark)
         self._results = _results(trace)
         self._asked: dict[tuple[str, str, bytes], deque[int]] | None = None
         self._used: set[int] = set()
@@ -75,8 +76,8 @@ class Tape:
             return None
         outcome, ok = _value(step), body.ok
         for mark in self.struck.get(index, ()):
-            before = unpack(mark.before)
-            if isinstance(before, dict) and set(before) != ROUTED:
+            before = unpack(mark.body.before) if isinstance(mark.body, Injection) else None
+            if isinstance(before, dict) and set(before) != ROUTED and mark.agent == step.agent:
                 outcome, ok = before, "error" not in before
                 break
         draw = body.draw
