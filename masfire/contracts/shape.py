@@ -7,56 +7,67 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from masfire.claims.leaves import embedded
-from masfire.contracts.language.local import absent, globbed
+from masfire.contracts.language.local import globbed
 from masfire.contracts.model import Status, StepStatus, Witness
 from masfire.contracts.view import View
+from masfire.trace.context import REF
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]
 
 
 class Shape:
-    """Remembers the `response_format` of open model calls and judges each reply by it.
+    """Remembers what open model calls asked for and judges each reply by it.
 
-    `json_schema` asks for JSON that validates, `json_object` for a JSON object. A call that asks for
-    no format, a reply that calls tools instead of answering, and one that was cut off (`length`) are
-    passed over. State: the formats of calls without a reply.
+    `response_format` asks for JSON: `json_schema` that validates, `json_object` an object. A reply that
+    calls tools calls some that the request offered, with arguments that fit their `parameters`. A call
+    that asks for no format, and a failed reply, are passed over. State: what calls without a reply
+    asked, and every tool that was ever offered (a request refers to those of earlier ones).
     """
 
     def __init__(self, models: tuple[str, ...]) -> None:
         self._models = models
-        self._open: dict[int, Any] = {}
+        self._open: dict[int, dict[str, Any]] = {}
+        self._tools: dict[str, Any] = {}
         self._applied = False
 
     def judge(self, view: View, *, commit: bool) -> Answer:
-        """Fail at a reply that is no JSON or not of the shape."""
+        """Fail at a reply that is not of the shape."""
         if view.kind == "model_call":
-            asked = view.get(("request", "response_format"))
-            if commit and isinstance(asked, dict) and self._concerned(view):
-                self._open[view.index] = asked
+            if commit and any(globbed(model).fullmatch(view.name) for model in self._models):
+                self._open[view.index] = self._asked(view)
             return StepStatus.VACUOUS, "", ()
         if view.kind != "model_reply":
             return StepStatus.VACUOUS, "", ()
-        of = view.step.body.of  # type: ignore[union-attr]
+        of = getattr(view.step.body, "of", -1)
         asked = self._open.get(of)
         if commit:
             self._open.pop(of, None)
-        if asked is None or view.get(("ok",)) is not True or _calls(view):
+        if not asked or view.get(("ok",)) is not True:
             return StepStatus.VACUOUS, "", ()
+        status, wrong = _answer(view, asked)
         if commit:
-            self._applied = True
-        return self._answer(view, asked, of)
+            self._applied = self._applied or status in (StepStatus.PASS, StepStatus.FAIL)
+        witnesses = (Witness(of, "asked for this shape"),) if status is StepStatus.FAIL else ()
+        return status, wrong, witnesses
 
-    def _concerned(self, view: View) -> bool:
-        return any(globbed(model).fullmatch(view.name) for model in self._models)
+    def _asked(self, view: View) -> dict[str, Any]:
+        """Return the format and the tools that a request asks for, where it does."""
+        asked: dict[str, Any] = {}
+        wanted, tools = view.get(("request", "response_format")), view.get(("request", "tools"))
+        if isinstance(wanted, dict):
+            asked["response_format"] = wanted
+        if isinstance(tools, list):
+            whole = [self._tool(tool, view.index, place) for place, tool in enumerate(tools)]
+            if None not in whole:
+                asked["tools"] = whole
+        return asked
 
-    def _answer(self, view: View, asked: dict[str, Any], of: int) -> Answer:
-        text = view.get(("content",))
-        if not isinstance(text, str):
-            return StepStatus.INCONCLUSIVE, "the reply has no text", ()
-        wrong = mismatch(text, asked)
-        if not wrong:
-            return StepStatus.PASS, "", ()
-        return StepStatus.FAIL, wrong, (Witness(of, "asked for this shape"),)
+    def _tool(self, tool: Any, step: int, place: int) -> Any:
+        """Return a tool's definition, also when the request only refers to an earlier one's; else None."""
+        if isinstance(tool, dict) and isinstance(tool.get(REF), list):
+            return self._tools.get(_address(tool[REF]))
+        self._tools[_address([step, "tools", place])] = tool
+        return tool
 
     def end(self, ended: str) -> tuple[Status, str, Sequence[Witness]]:
         """Return satisfied when a reply was judged."""
@@ -64,16 +75,52 @@ class Shape:
 
     def save(self) -> Any:
         """Return the state as JSON."""
-        return {"open": [[step, asked] for step, asked in self._open.items()], "applied": self._applied}
+        return {"open": list(self._open.items()), "tools": self._tools, "applied": self._applied}
 
     def restore(self, state: Any) -> None:
         """Take over a saved state."""
-        self._open, self._applied = dict(state["open"]), state["applied"]
+        self._open, self._tools = dict(state["open"]), dict(state["tools"])
+        self._applied = state["applied"]
 
 
-def _calls(view: View) -> bool:
+def _address(reference: list[Any]) -> str:
+    return "/".join(map(str, reference))
+
+
+def _answer(view: View, asked: dict[str, Any]) -> tuple[StepStatus, str]:
     calls = view.get(("tool_calls",))
-    return bool(calls) and not absent(calls)
+    if isinstance(calls, list) and calls:
+        if "tools" not in asked:
+            return StepStatus.VACUOUS, ""
+        wrong = next(filter(None, (_miscalled(call, asked["tools"]) for call in calls)), "")
+        return (StepStatus.FAIL if wrong else StepStatus.PASS), wrong
+    if "response_format" not in asked:
+        return StepStatus.VACUOUS, ""
+    text = view.get(("content",))
+    if not isinstance(text, str):
+        return StepStatus.INCONCLUSIVE, "the reply has no text"
+    wrong = mismatch(text, asked["response_format"])
+    return (StepStatus.FAIL if wrong else StepStatus.PASS), wrong
+
+
+def _miscalled(call: Any, tools: list[Any]) -> str:
+    """Return what is wrong with one tool call, given the tools that the request offered."""
+    if not isinstance(call, dict):
+        return "a tool call is no object"
+    functions = [tool.get("function", tool) for tool in tools if isinstance(tool, dict)]
+    offered = {tool["name"]: tool for tool in functions if isinstance(tool, dict) and "name" in tool}
+    name = call.get("name")
+    if not offered:
+        return ""  # a kind of tool, or a way to write them, that is not known here
+    if name not in offered:
+        return f"{name!r} is called, which was not offered"
+    try:
+        arguments = json.loads(call.get("arguments") or "{}")
+    except (ValueError, TypeError, RecursionError):
+        return f"the arguments of {name!r} are no JSON"
+    schema = offered[name].get("parameters", True)
+    errors = _validator(json.dumps(schema, sort_keys=True))(arguments)
+    return f"the arguments of {name!r}: {_told(errors)}" if errors else ""
 
 
 def mismatch(text: str, asked: dict[str, Any]) -> str:
@@ -93,8 +140,10 @@ def mismatch(text: str, asked: dict[str, Any]) -> str:
         return "" if isinstance(value, dict) else "the reply is no JSON object"
     schema = asked.get("json_schema", {}).get("schema", True)
     errors = _validator(json.dumps(schema, sort_keys=True))(value)
-    if not errors:
-        return ""
+    return _told(errors) if errors else ""
+
+
+def _told(errors: list[Any]) -> str:
     place = ".".join(map(str, errors[0].path))
     return f"at {place}: {errors[0].message}" if place else str(errors[0].message)
 
