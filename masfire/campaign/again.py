@@ -63,7 +63,7 @@ def repeat_cell(
             str(launch_of(record, "system")),
             str(launch_of(record, "task")),
             out=out,
-            fault=str(record.header.launch.get("fault", "")) if fault is None else fault,
+            fault=next(iter(record.header.faults), "") if fault is None else fault,
             seed=int(launch_of(record, "seed")),
             folder=source.parent,
             source=source,

@@ -62,8 +62,9 @@ def run_cell(
         try:
             bench.load()
             out.parent.mkdir(parents=True, exist_ok=True)
+            address = spec.address if spec else ""
             job = cells.Job(
-                cells.run_id(variant.label, spec.address if spec else "", task, seed), variant, found, seed
+                cells.run_id(variant.label, address, task, seed), variant, found, seed, address, "", address
             )
             return bench.run(
                 Order(
@@ -74,8 +75,8 @@ def run_cell(
                     task=found,
                     seed=seed,
                     path=str(out),
-                    address=spec.address if spec else "",
-                    fault=spec.address if spec else "",
+                    address=address,
+                    fault=address,
                     control=control,
                     launch=_launch(job, out, source, control),
                 ),

@@ -62,6 +62,7 @@ class Player:
         self.answered = self.asked_live = 0
         self.left_at = -1
         """The first step that is not the recorded one (-1: none so far)."""
+        self._tools_answered = 0
         self._until = until
         self._patience = patience
         self._changed = threading.Condition()
@@ -150,6 +151,7 @@ class Player:
         found = self.tape.at(call) if self.strict else self._found(steps, call)
         if found is not None and found.heard:
             self.answered += 1
+            self._tools_answered += step.kind == "tool_call"
             return found
         if found is not None and self._breaks_off:
             self.ended = ReplayEnded(f"The record breaks off before step {call} was answered.")
@@ -230,7 +232,7 @@ class Player:
             )  # fmt: skip
 
     def _advice(self) -> str:
-        if self.answered and not self.live_tools and any(s.kind == "tool_call" for s in self.trace):
+        if self._tools_answered:
             return (
                 "Tools were answered from the record and not run: if what they do stays inside the process, "
                 "replay with --live-tools."
