@@ -69,6 +69,8 @@ class EventLog:
         self._fields = dict(fields or {})
         self._time_column = time_column
         self._read = self._reader(form)
+        self.again = self.path != STANDARD
+        """Whether the log can be read a second time."""
         self.timed = time_column is not None or (form == "jsonl" and "time" in self._fields)
         self.steps = 0
         self._line = self._offset = 0

@@ -21,6 +21,7 @@ Exit codes:
 
 _COMMANDS = {
     "campaign": "Break systems by faults and measure what they survive.",
+    "check": "Judge traces and event logs by contracts.",
     "doctor": "Say what is missing: for a plan, for a trace, or here.",
     "faults": "List the faults, or explain one.",
     "replay": "Run a recorded run again, answered from its record.",
