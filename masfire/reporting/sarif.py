@@ -140,8 +140,7 @@ def _related(one: Checked, violation: Violation, contract: Contract) -> list[dic
 
 def uri(path: str) -> str:
     """Return a path as a URI reference: relative when it is, with everything odd escaped."""
-    path = path.replace("\\", "/").encode("utf-8", "surrogateescape").decode("latin-1")
-    escaped = quote(path.encode("latin-1"), safe="/-._~")
+    escaped = quote(path.replace("\\", "/").encode("utf-8", "surrogatepass"), safe="/-._~")
     return f"file://{escaped}" if path.startswith("/") else escaped
 
 
