@@ -52,9 +52,7 @@ def ask(function: Callable[..., Any], arguments: tuple[Any, ...], *, seconds: fl
 
 async def aask(function: Callable[..., Any], arguments: tuple[Any, ...], *, seconds: float, rule: str) -> Any:
     """Like `ask` from an event loop: a coroutine is awaited, anything else runs in a thread."""
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - the method is inspected, not tested for
-    ):
+    if is_async(function):
         try:
             async with asyncio.timeout(seconds):
                 return await function(*arguments)
@@ -71,29 +69,37 @@ async def aask(function: Callable[..., Any], arguments: tuple[Any, ...], *, seco
             answered.set_result((answer, failure))
 
     def work() -> None:
-        answer, failure = None, None
+        answer: Any = None
+        broken: BaseException | None = None
         try:
             answer = context.run(function, *arguments)
         except BaseException as error:
-            failure = error
+            broken = error
         try:
-            loop.call_soon_threadsafe(tell, answer, failure)
+            loop.call_soon_threadsafe(tell, answer, broken)
         except RuntimeError:
             return  # the loop is gone, and with it whoever asked
 
     threading.Thread(target=work, name=f"masfire-{rule}", daemon=True).start()
     try:
         async with asyncio.timeout(seconds):
-            answer, failure = await answered
-            if failure is None and inspect.isawaitable(answer):
+            answer, broken = await answered
+            if broken is None and inspect.isawaitable(answer):
                 answer = await answer
     except TimeoutError:
         raise _no(rule, f"It gave no answer within {seconds:g} s.") from None
     except Exception as error:
         raise _no(rule, f"It failed: {type(error).__name__}: {error}"[:500]) from None
-    if failure is not None:
-        raise _no(rule, f"It failed: {type(failure).__name__}: {failure}"[:500])
+    if broken is not None:
+        raise _no(rule, f"It failed: {type(broken).__name__}: {broken}"[:500])
     return answer
+
+
+def is_async(function: object) -> bool:
+    """Return whether calling this gives something to await."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - the method is inspected, not tested for
+    )
 
 
 def heed(answer: Any, *, rule: str) -> Rewrite | None:

@@ -107,7 +107,7 @@ class AgentRules(Struct, frozen=True):
 class Grant(Struct, frozen=True):
     """What the winning rules say of one (agent, kind, name): allowed within these, or why not.
 
-    `limits` are the agent's budget and `scope` the entry that set it.
+    `limits` are the agent's budget; `reason` and `evidence` say why, where something was found.
     """
 
     allowed: bool
@@ -115,6 +115,7 @@ class Grant(Struct, frozen=True):
     reason: str = ""
     capabilities: tuple[tuple[str, Capability], ...] = ()
     limits: Limits | None = None
+    evidence: tuple[str, ...] = ()
 
     @property
     def bounded(self) -> bool:

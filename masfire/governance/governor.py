@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 
 from masfire.errors import RefusedValue, UsageError
-from masfire.governance.answers import Check, aask, ask, heed
+from masfire.governance.answers import Check, aask, ask, heed, is_async
 from masfire.governance.audit import AuditLog
-from masfire.governance.capabilities import Rulebook, check_arguments
+from masfire.governance.capabilities import Grant, Rulebook, check_arguments
 from masfire.governance.history import History
+from masfire.governance.interceptor import Gatekeeper, RecordedHistory
+from masfire.governance.lineage import Judgement, LineageGuard, Verifier
 from masfire.governance.policy import Policy
 from masfire.governance.ruling import (
     Blocked,
@@ -29,13 +31,17 @@ from masfire.governance.ruling import (
     digest,
 )
 from masfire.governance.runs import Health, RunState
-from masfire.trace.payload import EMPTY, Payload, pack, pack_or_refuse
+from masfire.trace.model import Header
+from masfire.trace.payload import EMPTY, Payload, pack, pack_or_refuse, unpack
 
 MAX_RUNS = 100_000
 """Live runs a governor keeps; more are blocked, because forgetting one would renew its budget."""
 
 _RUN: ContextVar[str] = ContextVar("masfire_governed_run", default="")
 _AGENT: ContextVar[str] = ContextVar("masfire_governed_agent", default="")
+
+SCREENED = frozenset({"message", "tool_call", "delegation", "memory_write"})
+"""Kinds whose statements the lineage guard screens."""
 
 Escalate = Callable[[Ruling], Any]
 """Asked before a block by a capability or a contract stands; answers as a Check does."""
@@ -46,9 +52,10 @@ class Governor:
 
     Thread-safe; shared by all agents of a process. Everything that cannot be decided is blocked.
     `checks` are further rules (sync or async); `rewrite` turns a proposal that a contract with
-    `enforce: rewrite` refuses into a milder value; `escalate` may overrule a block. `tokens_of`
-    estimates a model request's tokens before it is sent. `clock` is the wall clock of the audit log and
-    the contracts, `timer` a monotonic one for budgets and breakers.
+    `enforce: rewrite` refuses into a milder value; `escalate` may overrule a block. `verifiers` tell
+    the lineage guard whether an open claim is true. `tokens_of` estimates a model request's tokens before
+    it is sent. `clock` is the wall clock of the audit log and the contracts, `timer` a monotonic one for
+    budgets and breakers.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Governor:
         checks: Sequence[Check] = (),
         rewrite: Callable[[Proposal, str], Any] | None = None,
         escalate: Escalate | None = None,
+        verifiers: Sequence[Verifier] = (),
         tokens_of: Callable[[Proposal], int] | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
@@ -74,6 +82,11 @@ class Governor:
         self._lock = threading.Lock()
         self._tickets = itertools.count(1)
         self._health = Health(policy.breaker)
+        self.guard = (
+            LineageGuard(policy.lineage, verifiers, seconds=policy.seconds) if policy.lineage else None
+        )
+        self.waits = any(map(is_async, (*checks, *verifiers, escalate)))
+        """Whether a decision may have to be awaited (`adecide`)."""
         self._judged = bool(policy.contracts) or policy.retries
         self.quarantined: dict[str, str] = {}
         """Agents out of action in every run, with the reason."""
@@ -106,6 +119,20 @@ class Governor:
             if last:
                 self.end(run, status)
 
+    def for_run(self, header: Header) -> Gatekeeper:
+        """Return the interceptor that governs one recorded run (`session.run(interceptors=[governor])`)."""
+        return Gatekeeper(self, header.run)
+
+    def recorded(self, run: str) -> RecordedHistory | None:
+        """Begin a run whose history is its record; return that history when contracts need one."""
+        history = RecordedHistory(self.policy) if self._judged else None
+        with self._lock:
+            if run in self._runs:
+                raise UsageError(f"Run {run!r} is governed already.", hint="Give each run an id of its own.")
+            self._over.pop(run, None)
+            self._runs[run] = RunState(self.policy, history)
+        return history
+
     @contextlib.contextmanager
     def acting(self, agent: str) -> Iterator[None]:
         """Name the agent that acts in this context."""
@@ -123,6 +150,8 @@ class Governor:
         """
         with self._lock:
             state = self._runs.pop(run, None)
+            if self.guard is not None:
+                self.guard.forget(run)
             self._over[run] = None
             if len(self._over) > MAX_RUNS:
                 del self._over[next(iter(self._over))]
@@ -195,6 +224,8 @@ class Governor:
                 seen = msgspec.structs.replace(proposal, payload=payload)
                 answer = ask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
                 payload = self._heeded(seen, answer, _rule(check))
+            if self.guard is not None and proposal.kind in SCREENED:
+                grant, payload = self._screened(grant, self.guard.screen(proposal, payload))
             ruling = self._admit(proposal, grant, payload)
         except Refusal as refusal:
             ruling = self._blocked(proposal, refusal)
@@ -212,6 +243,8 @@ class Governor:
                 seen = msgspec.structs.replace(proposal, payload=payload)
                 answer = await aask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
                 payload = self._heeded(seen, answer, _rule(check))
+            if self.guard is not None and proposal.kind in SCREENED:
+                grant, payload = self._screened(grant, await self.guard.ascreen(proposal, payload))
             ruling = self._admit(proposal, grant, payload)
         except Refusal as refusal:
             ruling = self._blocked(proposal, refusal)
@@ -245,6 +278,8 @@ class Governor:
                 self._health.note(proposal.name, ok=ok, now=self._timer())
             if state.history is not None:
                 state.history.observe(ruling, outcome, ok=ok, now=self._clock())
+            if self.guard is not None and proposal.kind == "tool_call" and ok and outcome is not None:
+                self.guard.confirm_result(proposal.run, proposal.name, unpack(pack_or_refuse(outcome)))
             if self.audit is not None:
                 self.audit.append(
                     "finish", self._clock(), run=proposal.run, agent=proposal.agent, kind=proposal.kind,
@@ -263,7 +298,7 @@ class Governor:
 
     # -- the parts of a decision ------------------------------------------------------------
 
-    def _permitted(self, proposal: Proposal) -> tuple[Any, Payload]:
+    def _permitted(self, proposal: Proposal) -> tuple[Grant, Payload]:
         """Return the grant and the payload within its bounds; raise Refusal when there is none."""
         if proposal.malformed:
             raise refuse("malformed", proposal.malformed, "invalid", action="send plain JSON values")
@@ -285,10 +320,22 @@ class Governor:
         wish = heed(answer, rule=rule)
         return proposal.payload if wish is None else self._rewritten(proposal, wish)
 
+    def _screened(self, grant: Grant, judged: Judgement) -> tuple[Grant, Payload]:
+        """Return the grant, named after the lineage rule that spoke, and what may be sent."""
+        if judged.outcome is Outcome.ALLOW and judged.rule == "lineage":
+            return grant, judged.payload
+        if judged.outcome is Outcome.ALLOW or judged.outcome is Outcome.REWRITE:
+            noted = msgspec.structs.replace(
+                grant, rule=judged.rule, reason=judged.reason, evidence=judged.evidence
+            )
+            return noted, judged.payload
+        error = ToolError("lineage", judged.directive, judged.rule == "lineage:again", 0, judged.directive)
+        raise Refusal(judged.rule, judged.reason, error, judged.evidence)
+
     def _rewritten(self, proposal: Proposal, wish: Rewrite) -> Payload:
         return self._permitted(msgspec.structs.replace(proposal, payload=pack(wish.value)))[1]
 
-    def _admit(self, proposal: Proposal, grant: Any, payload: Payload) -> Ruling:
+    def _admit(self, proposal: Proposal, grant: Grant, payload: Payload) -> Ruling:
         """Reserve, ask the contracts, log and commit, in one hold of the run's lock."""
         state = self.state_of(proposal.run)
         now = self._timer()
@@ -330,13 +377,14 @@ class Governor:
         return payload, found.warnings
 
     def _ruled(
-        self, proposal: Proposal, grant: Any, payload: Payload, notes: tuple[str, ...], ticket: int
+        self, proposal: Proposal, grant: Grant, payload: Payload, notes: tuple[str, ...], ticket: int
     ) -> Ruling:
         same = bytes(payload) == bytes(proposal.payload)
         proposed = digest(proposal.payload)
         return Ruling(
             Outcome.ALLOW if same else Outcome.REWRITE, grant.rule,
-            "" if same else "brought within bounds", proposal, payload, notes, proposed,
+            grant.reason or ("" if same else "brought within bounds"), proposal, payload,
+            (*grant.evidence, *notes), proposed,
             proposed if same else digest(payload), None, ticket,
         )  # fmt: skip
 
@@ -439,14 +487,10 @@ def estimate_tokens(proposal: Proposal) -> int:
     """
     value = proposal.value
     request = value if isinstance(value, dict) else {}
-    wanted = next(
-        (request[key] for key in ("max_completion_tokens", "max_output_tokens", "max_tokens")
-         if type(request.get(key)) is int),
-        1024,
-    )  # fmt: skip
-    return max(0, int(wanted)) * (request.get("n") if type(request.get("n")) is int else 1) + (
-        len(proposal.payload) // 4
-    )
+    limits = [request.get(key) for key in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
+    wanted = next((limit for limit in limits if type(limit) is int), 1024)
+    choices = request.get("n")
+    return max(0, wanted) * (choices if type(choices) is int else 1) + len(proposal.payload) // 4
 
 
 def refuse(rule: str, reason: str, category: str, *, action: str = "", wait: float = 0.0) -> Refusal:

@@ -50,7 +50,11 @@ class History:
 
     def peek(self, proposal: Proposal, now: float, seconds: float) -> Findings:
         """Return what the contracts say; code of the user's own may think for `seconds`."""
-        return self.peek_step(_step(proposal, self.length, now), seconds)
+        return self.peek_step(self.step_of(proposal, now), seconds)
+
+    def step_of(self, proposal: Proposal, now: float) -> Step:
+        """Return the step that a proposal would become."""
+        return _step(proposal, self.length, now)
 
     def peek_step(self, step: Step, seconds: float) -> Findings:
         """Return what the contracts say of a step that may become the next one."""

@@ -27,8 +27,14 @@ class Lineage(Struct, frozen=True):
     `mode`: *speed* forwards what is neither entailed nor contradicted, tagged; *balanced* verifies such
     claims when a hub says them; *strict* verifies all and withholds what stays open. `hubs` names the
     agents that gather, summarise or decide. `retries` is how often a rejected message may be said anew
-    before its rejected claims are dropped. `atomic`, `screen` and `enforce` switch single parts off, to
-    measure what they are good for.
+    before its rejected claims are dropped; `repair` puts the confirmed value in the place of a contradicted
+    one instead, where only one fits. `tag` follows an unverified sentence (JSON is only tagged in the
+    record, so that programs can go on reading it).
+
+    Confirmed from the beginning are `instructions`, what `trusted` agents say and, with
+    `tools_trusted`, what tools give back. `grounded` names slots (keys) that may only hold what is
+    confirmed; `classes` are lists of phrases of which one excludes the others (a catalogue, the cities).
+    `atomic`, `screen` and `enforce` switch single parts off, to measure what they are good for.
     """
 
     mode: str = "balanced"
@@ -36,6 +42,11 @@ class Lineage(Struct, frozen=True):
     retries: int = 2
     tag: str = "[unverified]"
     trusted: tuple[str, ...] = ("user",)
+    tools_trusted: bool = True
+    instructions: tuple[str, ...] = ()
+    grounded: tuple[str, ...] = ()
+    classes: tuple[tuple[str, ...], ...] = ()
+    repair: bool = True
     atomic: bool = True
     screen: bool = True
     enforce: bool = True
@@ -66,8 +77,7 @@ class Policy(Struct, frozen=True):
     together. `contracts` are judged before anything runs. `retries` adds the two built-in contracts: an
     error that is not retryable is not retried with the same arguments, and a retry waits as long as the
     error asked. `quarantine` is how many blocks in a run put an agent out of action (None: never).
-    `seconds` is how long one check, verifier or contract may think before the answer is no. `tools_trusted`
-    says whether successful tool results join the confirmed lineage.
+    `seconds` is how long one check, verifier or contract may think before the answer is no.
     """
 
     agents: dict[str, AgentRules] = {}

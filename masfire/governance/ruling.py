@@ -53,6 +53,8 @@ class Proposal(Struct, frozen=True, gc=False):
     to: tuple[str, ...] = ()
     malformed: str = ""
     """Why the value could not be frozen, or empty; what is malformed is blocked."""
+    attempt: int = -1
+    """How often it was said anew already; -1: its sender cannot be asked again."""
 
     @property
     def value(self) -> Any:
