@@ -14,7 +14,7 @@ from masfire.adapters import chat_codec, dialogue, responses_codec, tee
 from masfire.adapters.codec import Codec, decoded, read_events
 from masfire.adapters.effects import Drain, Send, Steps, Submit
 from masfire.adapters.identity import identify
-from masfire.adapters.replayed import lost_connection, response_of
+from masfire.adapters.replayed import is_whole, lost_connection, response_of
 from masfire.adapters.wire import Builder, decompressed, encoded, is_events, rebuilt
 from masfire.errors import RefusedValue
 from masfire.recorder import ACTOR
@@ -134,6 +134,7 @@ def _sent(run: Recorder, call: Call, step: Step, delivery: dialogue.Delivery) ->
     if answer is not None:
         response = call.build.answer(answer[0])
         data = decoded(answer[0])
+        _keep_whole(run, call, step, data)
         return (yield from _judged(run, call, step, response, data, _draw(call, answer[1], data)))
     try:
         response = yield Send(call.request)
@@ -149,12 +150,15 @@ def _sent(run: Recorder, call: Call, step: Step, delivery: dialogue.Delivery) ->
     data = call.codec.from_events(read_events(raw)) if events else decoded(raw)
     if response.status_code == 200:
         _keep(call, data, raw if not events else b"")
+        _keep_whole(run, call, step, data)
     return (yield from _judged(run, call, step, response, data, _draw(call, "live", data)))
 
 
 def _repeated(run: Recorder, call: Call, step: Step, recorded: Answer) -> Steps[Any]:
     """Return the response that gives the recorded answer again; raise what ended the call then."""
     response, data = response_of(call.build, call.codec, recorded)
+    if recorded.whole is not None:
+        _keep_whole(run, call, step, data)
     draw = _draw(call, "replay", data)
     if response is not None:
         return (yield from _judged(run, call, step, response, data, draw))
@@ -255,6 +259,7 @@ def _pass_on(run: Recorder, call: Call, step: Step, response: Any) -> None:
         if data is not None:
             outcome = call.codec.outcome(data)
             _keep(call, data, b"")
+            _keep_whole(run, call, step, data)
         effect = _reply(call, step, _packed(outcome), _draw(call, "live", data), ok=data is not None)
         steps = run.submit(effect.agent, effect.body, role=effect.role, parents=effect.parents)
         _remember(run, call, steps, EMPTY, None)
@@ -273,6 +278,12 @@ def _whole(call: Call, response: Any) -> Steps[bytes]:
 def _keep(call: Call, data: Any, raw: bytes) -> None:
     if call.door is not None and isinstance(data, dict):
         call.door.keep(str(call.request.url), call.without_stream(), raw or encoded(data))
+
+
+def _keep_whole(run: Recorder, call: Call, step: Step, data: Any) -> None:
+    """Keep a reply that its step cannot hold in full, so that a replay can give it again."""
+    if isinstance(data, dict) and not data.get("error") and not is_whole(call.codec, data):
+        run.keep(step.step, _packed(data))
 
 
 def _draw(call: Call, source: str = "live", data: Any = None) -> Draw:

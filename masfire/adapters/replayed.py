@@ -18,7 +18,8 @@ def response_of(build: Builder, codec: Codec, answer: Answer) -> tuple[Any, dict
     """Return the response that gives a recorded answer again, streamed if it was asked so, and its JSON."""
     outcome = answer.outcome if isinstance(answer.outcome, dict) else {"content": str(answer.outcome)}
     if answer.ok:
-        data = codec.with_outcome(_frame(build.body, answer), outcome)
+        whole = answer.whole
+        data = whole if isinstance(whole, dict) else codec.with_outcome(_frame(build.body, answer), outcome)
         return build.answer(encoded(data)), data
     error = outcome.get("error")
     error = dict(error) if isinstance(error, dict) else {"message": str(error)}
@@ -53,6 +54,26 @@ def exception_of(error: Any) -> Exception | None:
     told = type(name, (kind,), {"__str__": lambda self: message, "__module__": "builtins"})
     failure: Exception = told(message)
     return failure
+
+
+def is_whole(codec: Codec, data: dict[str, Any]) -> bool:
+    """Return whether what a step holds of a chat reply is all that a caller can make use of.
+
+    Not so with reasoning, refusals, log probabilities, several choices or audio, and never with the
+    Responses API, whose ids and items callers send back. Ids, dates and the bill do not count.
+    """
+    if not isinstance(data.get("choices"), list):
+        return False
+    rebuilt = codec.with_outcome({"choices": []}, codec.outcome(data))
+    return bool(_told(data["choices"]) == _told(rebuilt["choices"]))
+
+
+def _told(value: Any) -> Any:
+    """Return a value without what says nothing: null, empty lists, and fields that repeat a default."""
+    if isinstance(value, dict):
+        found = {name: _told(item) for name, item in value.items() if name not in ("role", "index")}
+        return {name: item for name, item in found.items() if item not in (None, [], {}, "")}
+    return [_told(item) for item in value] if isinstance(value, list) else value
 
 
 def _frame(body: dict[str, Any], answer: Answer) -> dict[str, Any]:

@@ -16,8 +16,19 @@ import msgspec
 from masfire.errors import BudgetExceeded, RecordingError, UsageError
 from masfire.recorder.acting import ASIDE, PRODUCED
 from masfire.trace.context import ContextTable
-from masfire.trace.model import Action, Body, Decision, End, Header, Injection, Observation, Step, Trace
-from masfire.trace.payload import pack_or_refuse
+from masfire.trace.model import (
+    Action,
+    Body,
+    Decision,
+    End,
+    Header,
+    Injection,
+    Observation,
+    Original,
+    Step,
+    Trace,
+)
+from masfire.trace.payload import Payload, pack_or_refuse
 
 if TYPE_CHECKING:
     from masfire.recorder.player import Player
@@ -39,6 +50,9 @@ class Sink(Protocol):
 
     def write(self, step: Step) -> Step:
         """Write one step durably; return it as stored (redacted)."""
+
+    def keep(self, original: Original) -> Original:
+        """Write a reply that a replay needs; return it as stored (redacted)."""
 
     def close(self, end: End | None) -> End | None:
         """Write the end record, if any, and release the resource; return the record as stored (redacted)."""
@@ -92,6 +106,7 @@ class Recorder:
         self.budget = budget or Budget()
         self.steps: list[Step] = list(prior.steps) if prior else []
         self.injections: list[Step] = list(prior.injections) if prior else []
+        self.originals: list[Original] = list(prior.originals) if prior else []
         self.replay = replay
         self.calls = 0
         self.notes: dict[str, Any] = {}
@@ -186,6 +201,24 @@ class Recorder:
         with self._lock:
             self._mark(injection)
 
+    def keep(self, call: int, body: Payload) -> None:
+        """Write down the whole reply to the model call at step `call`, for a replay."""
+        original = Original(call, body)
+        with self._lock:
+            if (
+                self._end is not None
+                or not 0 <= call < len(self.steps)
+                or self.header.privacy == "content-off"
+            ):
+                return
+            if self._sink is not None:
+                try:
+                    original = self._sink.keep(original)
+                except RecordingError as failure:
+                    self._missed(failure)
+                    return
+            self.originals.append(original)
+
     def finish(
         self, status: str, *, error: str = "", answer: Any = None, success: bool | None = None
     ) -> Trace:
@@ -203,7 +236,8 @@ class Recorder:
     def trace(self) -> Trace:
         """Return the run so far as a value."""
         with self._lock:
-            return Trace(self.header, tuple(self.steps), tuple(self.injections), self._end)
+            steps, hidden = tuple(self.steps), tuple(self.injections)
+            return Trace(self.header, steps, hidden, self._end, tuple(self.originals))
 
     def _descend(self, step: Step, level: int, recorded: list[Step]) -> None:
         if isinstance(step.body, Injection):

@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from masfire.trace.model import End, Header, Step
+from masfire.trace.model import End, Header, Original, Step
 
 HEAD = 18
 """Bytes before the checked part: ``{"crc":"xxxxxxxx",``."""
@@ -52,11 +52,19 @@ class Envelope(Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder()
-_KINDS: dict[type, bytes] = {Header: b"header", Step: b"step", End: b"end", Join: b"join", Torn: b"torn"}
+_KINDS: dict[type, bytes] = {
+    Header: b"header",
+    Step: b"step",
+    End: b"end",
+    Join: b"join",
+    Torn: b"torn",
+    Original: b"original",
+}
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_step = msgspec.json.Decoder(Step).decode
 decode_header = msgspec.json.Decoder(Header).decode
 decode_end = msgspec.json.Decoder(End).decode
+decode_original = msgspec.json.Decoder(Original).decode
 decode_join = msgspec.json.Decoder(Join).decode
 decode_torn = msgspec.json.Decoder(Torn).decode
 

@@ -218,16 +218,29 @@ class End(Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
 
 
+class Original(Struct, frozen=True):
+    """A model's reply as it came, before any fault, kept where its step does not hold all of it.
+
+    `call` is the step index of the model call, `body` the JSON of the whole (unstreamed) response. A
+    replay answers with it; judges never see it.
+    """
+
+    call: int
+    body: Payload
+
+
 class Trace(Struct, frozen=True):
     """A recorded run as a value: header, visible steps in order, the hidden truth, and the end.
 
-    `end` is None when the writer died before it could say how the run ended.
+    `end` is None when the writer died before it could say how the run ended. `originals` are replies
+    that a replay needs word for word.
     """
 
     header: Header
     steps: tuple[Step, ...]
     injections: tuple[Step, ...] = ()
     end: End | None = None
+    originals: tuple[Original, ...] = ()
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -265,5 +278,5 @@ USER = "user"
 __all__ = [
     "ABSENT", "EMPTY",
     "TRACE_VERSION", "USER", "Action", "Body", "Decision", "Draw", "End", "Header", "Injection",
-    "Message", "Observation", "Payload", "Raw", "Step", "Trace",
+    "Message", "Observation", "Original", "Payload", "Raw", "Step", "Trace",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import msgspec
 from masfire.errors import RefusedValue
 from masfire.trace.context import LISTS, REF
 from masfire.trace.lines import MAIN, Join
-from masfire.trace.model import Action, Decision, Observation, Step
+from masfire.trace.model import Action, Decision, Observation, Original, Step
 from masfire.trace.payload import Payload, pack, unpack
 
 
@@ -59,6 +59,10 @@ class Numbering:
             for step, (writer, own) in zip(injections[first:], self._hidden, strict=True)
         ]
         return injections[:first] + moved
+
+    def moved(self, writer: str, original: Original) -> Original:
+        """Return an original under the place of the step whose call it answers."""
+        return msgspec.structs.replace(original, call=self._look_up(writer, original.call))
 
     def _look_up(self, writer: str, own: int) -> int:
         places = self._places[writer]

@@ -16,7 +16,7 @@ from masfire.trace import lines
 from masfire.trace.limits import Limits, exceeds_depth
 from masfire.trace.lines import Join
 from masfire.trace.migrations import Migration, route
-from masfire.trace.model import TRACE_VERSION, End, Header, Injection, Step, Trace
+from masfire.trace.model import TRACE_VERSION, End, Header, Injection, Original, Step, Trace
 from masfire.trace.numbering import Numbering
 
 Record: TypeAlias = Header | Step | End
@@ -53,9 +53,16 @@ def read_trace(
                 (injections if isinstance(record.body, Injection) else steps).append(record)
     except TraceError as error:
         if reading.header is not None:
-            error.prefix = Trace(reading.header, tuple(steps), tuple(reading.settled(injections)), None)
+            error.prefix = Trace(
+                reading.header,
+                tuple(steps),
+                tuple(reading.settled(injections)),
+                None,
+                tuple(reading.originals),
+            )
         raise
-    return Trace(reading.begun(), tuple(steps), tuple(reading.settled(injections)), reading.end)
+    hidden = tuple(reading.settled(injections))
+    return Trace(reading.begun(), tuple(steps), hidden, reading.end, tuple(reading.originals))
 
 
 def iter_records(
@@ -99,6 +106,7 @@ class _Reading:
         self.path, self.limits, self.tolerant = path, limits, tolerant
         self.header: Header | None = None
         self.end: End | None = None
+        self.originals: list[Original] = []
         self.seed = 0
         self.seqs: dict[str, int] = {lines.MAIN: 0}
         self.steps = 0
@@ -274,6 +282,9 @@ class _Reading:
         if kind == "end" and writer == lines.MAIN:
             self.end = self._decode(lines.decode_end, line)
             return self.end
+        if kind == "original":
+            self._original(writer, self._decode(lines.decode_original, line))
+            return None
         if kind != "step":
             raise self._wrong(f"a record of kind {kind!r} has no place here")
         numbering = self.numbering
@@ -283,6 +294,13 @@ class _Reading:
         hidden = isinstance(step.body, Injection)
         self.steps += not hidden
         return self._ordered(lambda: numbering.place(writer, step, hidden=hidden))
+
+    def _original(self, writer: str, original: Original) -> None:
+        if self.numbering is not None:
+            original = self.numbering.moved(writer, original)
+        if not 0 <= original.call < self.steps:
+            raise self._wrong(f"a reply to step {original.call} stands before that step")
+        self.originals.append(original)
 
     def _without_fragment(self, line: bytes) -> bytes:
         """Return the whole line that follows the fragment of a failed write; raise for any other damage.

@@ -18,7 +18,7 @@ import msgspec
 
 from masfire.errors import RefusedValue, UsageError
 from masfire.trace.context import REF
-from masfire.trace.model import Action, Body, Decision, End, Header, Message, Observation, Step
+from masfire.trace.model import Action, Body, Decision, End, Header, Message, Observation, Original, Step
 from masfire.trace.payload import Payload, pack_or_refuse, unpack
 from masfire.trace.secrets import HINT, SECRETS, names_a_secret
 
@@ -149,6 +149,10 @@ class Redactor:
             header, plain=("models", "faults", "system"), payloads=("task",), values=("launch", "settings")
         )
 
+    def original(self, original: Original) -> Original:
+        """Return a reply as this level records it."""
+        return msgspec.structs.replace(original, body=self.payload(original.body))
+
     def end(self, end: End) -> End:
         """Return an end record as this level records it."""
         if self.level == "full":
@@ -202,7 +206,7 @@ class Redactor:
                 while safe in clean:
                     safe = f"{safe}'"
                 named = isinstance(key, str) and names_a_secret(key)
-                clean[safe] = _blank(key, item) if named and _is_text(item) else self._walk(item, nested)
+                clean[safe] = _blank(safe, item) if named and _is_text(item) else self._walk(item, nested)
             return clean
         return value
 
@@ -266,6 +270,7 @@ def _is_text(item: Any) -> bool:
 
 def _blank(key: str, item: Any) -> Any:
     name = key.lower().replace(" ", "-").replace("_", "-")
+    name = "secret" if "[" in name else name  # the key held a secret itself
     if isinstance(item, list):
         return [f"[redacted:{name}]" for _ in item]
     return f"[redacted:{name}]" if item else item

@@ -37,6 +37,8 @@ class Answer(Struct, frozen=True):
     tokens_out: int = 0
     again: bool = False
     heard: bool = True
+    whole: Any = None
+    """The JSON of the whole reply, where the trace has it."""
 
 
 class Tape:
@@ -58,6 +60,7 @@ class Tape:
             if isinstance(mark.body, Injection) and mark.body.state == "injected":
                 self.struck.setdefault(mark.step, []).append(mark)
         self._results = _results(trace)
+        self._originals = {original.call: original.body for original in trace.originals}
         self._asked: dict[tuple[str, str, bytes], deque[int]] | None = None
         self._used: set[int] = set()
 
@@ -84,6 +87,7 @@ class Tape:
         return Answer(
             call, name, outcome, ok, step.time,
             draw.tokens_in if draw else 0, draw.tokens_out if draw else 0, self._repeated(index),
+            whole=unpack(self._originals[call]) if call in self._originals else None,
         )  # fmt: skip
 
     def find(self, agent: str, kind: str, asked: Any) -> Answer | None:

@@ -18,7 +18,7 @@ import msgspec
 from masfire.errors import RecordingError, RefusedValue
 from masfire.trace import lines
 from masfire.trace.lines import Join, Torn, compose, encode_record
-from masfire.trace.model import End, Header, Injection, Step
+from masfire.trace.model import End, Header, Injection, Original, Step
 from masfire.trace.payload import REFUSED, Payload, pack_or_refuse, unpack
 from masfire.trace.reader import survey
 from masfire.trace.redact import Redactor
@@ -117,6 +117,17 @@ class TraceWriter:
             if type(step.body) is not Injection:
                 self.steps = step.step + 1
         return step
+
+    def keep(self, original: Original) -> Original:
+        """Append a reply that a replay needs; return it as stored. Raise RecordingError like `write`."""
+        original = _kept(original, self._redactor)
+        with self._lock:
+            if self._fd < 0:
+                raise RecordingError(f"{self.path} is closed; a reply was not recorded.")
+            if self._forked:
+                self._continue_in_child()
+            self._append(Original, _encode(original))
+        return original
 
     def close(self, end: End | None = None) -> End | None:
         """Write the end record, if any, and release the file; return the record as stored.
@@ -232,9 +243,17 @@ class MemorySink:
         """Return the step as a file would store it."""
         return store(step, self._redactor)[0]
 
+    def keep(self, original: Original) -> Original:
+        """Return the reply as a file would store it."""
+        return _kept(original, self._redactor)
+
     def close(self, end: End | None = None) -> End | None:
         """Return the end record as a file would store it; nothing is held open."""
         return self._redactor.end(end) if end is not None and self._redactor is not None else end
+
+
+def _kept(original: Original, redactor: Redactor | None) -> Original:
+    return original if redactor is None else redactor.original(original)
 
 
 def store(step: Step, redactor: Redactor | None) -> tuple[Step, bytes]:
