@@ -1,0 +1,1 @@
+"""How what was said spreads: genealogy graphs, cascade measures, and the model of propagation."""
