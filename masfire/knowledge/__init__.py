@@ -1,0 +1,1 @@
+"""What masfire has learnt: error schemata, mistake notes, and the stores that keep them."""

@@ -1,0 +1,338 @@
+"""The memory at work: it recalls, merges, recognises errors in a trace, and forgets."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import msgspec
+from msgspec import Struct
+
+from masfire.diagnosis.model import Recognition
+from masfire.knowledge.embedding import Embedder, HashEmbedder
+from masfire.knowledge.model import MAX_EVIDENCE, ErrorSchema, Signature, cut
+from masfire.knowledge.search import LexicalIndex, VectorIndex, best
+from masfire.knowledge.store import Store
+from masfire.knowledge.traits import Traits, traits_of
+
+if TYPE_CHECKING:
+    from masfire.trace.model import Trace
+
+
+class Settings(Struct, frozen=True):
+    """How alike is alike, all in 0..1.
+
+    Below `threshold` nothing is recalled; a first match less than `margin` ahead of the first of
+    another fault is ambiguous; from `same` on, two schemata are one. `quota` is the most results that
+    stem from one origin; results more alike than `same` collapse into the best supported.
+    """
+
+    threshold: float = 0.35
+    margin: float = 0.02
+    same: float = 0.9
+    quota: int = 2
+
+
+class Recall(Struct, frozen=True):
+    """A remembered schema and how similar it is to what was asked (0..1).
+
+    `ambiguous`: a schema of another fault is as similar within the margin.
+    """
+
+    schema: ErrorSchema
+    similarity: float
+    ambiguous: bool = False
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """A store that finds the nearest schemata itself (PostgreSQL with pgvector)."""
+
+    def nearest(self, text: str, k: int) -> list[tuple[ErrorSchema, float]]:
+        """Return the `k` nearest schemata with their cosine."""
+
+
+class Memory:
+    """Schemata of one store, searched in memory (or by the store, when it can).
+
+    Thread-safe. What other processes add to a store searched in memory is seen after `refresh`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        embedder: Embedder | None = None,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.embedder = embedder or getattr(store, "embedder", None) or HashEmbedder()
+        self.settings = settings or Settings()
+        self._clock = clock
+        self._lock = threading.RLock()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the store anew."""
+        with self._lock:
+            self._entries: list[ErrorSchema | None] = []
+            self._numbers: dict[str, int] = {}
+            self._words = LexicalIndex()
+            self._vectors = VectorIndex(self.embedder.dimensions)
+            if not isinstance(self.store, Searchable):
+                self._index(list(self.store.schemata()))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def learn(self, schema: ErrorSchema) -> ErrorSchema:
+        """Remember a schema; return it, or the near-duplicate of the same fault that it was merged into."""
+        with self._lock:
+            for found in self._candidates(schema.document, 8):
+                known = found.schema
+                if known.id == schema.id or (
+                    known.fault == schema.fault
+                    and known.role == schema.role
+                    and similarity(known.signature, schema.signature) >= self.settings.same
+                ):
+                    merged = merge(known, schema)
+                    self._replace(known, merged)
+                    return merged
+            self.store.put(schema)
+            self.store.log("learnt", entry=schema.id, why=f"from {len(schema.evidence)} run(s)")
+            if not isinstance(self.store, Searchable):
+                self._index([schema])
+            return schema
+
+    def recall(self, text: str, *, k: int = 5, fault: str = "") -> list[Recall]:
+        """Return at most `k` schemata that resemble `text`, most similar first; none below the threshold.
+
+        No more than `quota` of one origin, and no two that say the same: a planted entry cannot crowd
+        out the others by being there many times.
+        """
+        with self._lock:
+            found = self._candidates(text, max(8 * k, 40))
+        found = [
+            recall
+            for recall in found
+            if recall.similarity >= self.settings.threshold and (not fault or recall.schema.fault == fault)
+        ]
+        return self._mark(self._diverse(found)[:k])
+
+    def recognize(self, trace: Trace) -> Sequence[Recognition]:
+        """Return known errors that steps of this (blind) trace resemble, most similar first."""
+        described = traits_of(trace)
+        rarity = rarities(described)
+        recognised = []
+        for window in described:
+            document = window_document(window)
+            with self._lock:
+                near = self._candidates(document, 12)
+            best_by_fault: dict[str, tuple[float, ErrorSchema]] = {}
+            for candidate in near:
+                schema = candidate.schema
+                score = resemblance(schema.signature, window, rarity)
+                if score >= self.settings.threshold and score > best_by_fault.get(schema.fault, (0.0, 0))[0]:
+                    best_by_fault[schema.fault] = (score, schema)
+            ranked = sorted(best_by_fault.values(), key=lambda pair: (-pair[0], pair[1].id))
+            if ranked and not (len(ranked) > 1 and ranked[0][0] - ranked[1][0] < self.settings.margin):
+                score, schema = ranked[0]
+                text = f"resembles {schema.fault} as learnt from {schema.support} run(s)"
+                recognised.append(Recognition(window.step, schema.id, score, schema.fault, text))
+        return sorted(recognised, key=lambda found: (-found.similarity, found.step))
+
+    def used(self, schema: ErrorSchema) -> ErrorSchema:
+        """Count a use of a schema (it then outlives others when memory is short)."""
+        with self._lock:
+            current = self._current(schema)
+            counted = msgspec.structs.replace(current, hits=current.hits + 1, last_used=self._clock())
+            self._replace(current, counted)
+            return counted
+
+    def rewrite(
+        self, schema: ErrorSchema, candidate: ErrorSchema, *, score: Callable[[ErrorSchema], float]
+    ) -> ErrorSchema:
+        """Replace a schema by a rewritten one only if that does better on stored runs.
+
+        `score` replays one schema on stored, labelled runs and returns its precision (0..1). The
+        decision is journalled either way.
+        """
+        old, new = score(schema), score(candidate)
+        with self._lock:
+            current = self._current(schema)
+            if new <= old:
+                self.store.log("rewrite refused", entry=schema.id, why=f"precision {new:.3f} <= {old:.3f}")
+                kept = msgspec.structs.replace(current, precision=old)
+                self._replace(current, kept)
+                return kept
+            better = msgspec.structs.replace(
+                candidate, support=current.support, evidence=current.evidence, hits=current.hits,
+                last_used=current.last_used, precision=new,
+            )  # fmt: skip
+            self.store.log("rewritten", entry=schema.id, why=f"precision {new:.3f} > {old:.3f}: {better.id}")
+            self._replace(current, better)
+            return better
+
+    def forget(self, keep: int, *, half_life: float = 90 * 86400.0) -> list[str]:
+        """Delete the least useful schemata beyond `keep`; return their ids.
+
+        Usefulness is log(1 + support + hits), halved every `half_life` seconds without use; the last
+        schema of a fault is never forgotten.
+        """
+        now = self._clock()
+
+        def worth(schema: ErrorSchema) -> float:
+            age = max(0.0, now - schema.last_used) if schema.last_used else 0.0
+            return math.log1p(schema.support + schema.hits) * math.pow(0.5, age / half_life)
+
+        with self._lock:
+            known = sorted(self.store.schemata(), key=lambda schema: (worth(schema), schema.id))
+            left = Counter(schema.fault for schema in known)
+            doomed: list[ErrorSchema] = []
+            for schema in known:
+                if len(known) - len(doomed) <= keep:
+                    break
+                if left[schema.fault] > 1:
+                    left[schema.fault] -= 1
+                    doomed.append(schema)
+            self.store.remove(*doomed)
+            for schema in doomed:
+                self.store.log("forgotten", entry=schema.id, why=f"worth {worth(schema):.3f}")
+                self._unindex(schema.id)
+            return [schema.id for schema in doomed]
+
+    def _candidates(self, text: str, k: int) -> list[Recall]:
+        if isinstance(self.store, Searchable):
+            near = self.store.nearest(text, k)
+            words = LexicalIndex()
+            for schema, _ in near:
+                words.add(schema.document)
+            lexical = words.scores(text) if near else ()
+            pairs = [
+                Recall(schema, _blend(cosine, float(score)))
+                for (schema, cosine), score in zip(near, lexical, strict=True)
+            ]
+            return sorted(pairs, key=lambda recall: (-recall.similarity, recall.schema.id))
+        if not self._numbers:
+            return []
+        (vector,) = self.embedder.embed([text])
+        scores = (self._vectors.scores(vector).clip(0.0, 1.0) + self._words.scores(text)) / 2.0
+        found = [(self._entries[number], float(scores[number])) for number in best(scores, k)]
+        return [Recall(entry, score) for entry, score in found if entry is not None]
+
+    def _diverse(self, found: list[Recall]) -> list[Recall]:
+        kept: list[Recall] = []
+        origins: Counter[str] = Counter()
+        for recall in found:
+            origin = next((source.origin for source in recall.schema.evidence if source.origin), "")
+            if origin and origins[origin] >= self.settings.quota:
+                continue
+            if any(
+                similarity(recall.schema.signature, other.schema.signature) >= self.settings.same
+                for other in kept
+            ):
+                continue
+            origins[origin] += 1
+            kept.append(recall)
+        return kept
+
+    def _mark(self, found: list[Recall]) -> list[Recall]:
+        if not found:
+            return found
+        rival = next((other for other in found[1:] if other.schema.fault != found[0].schema.fault), None)
+        if rival is not None and found[0].similarity - rival.similarity < self.settings.margin:
+            return [msgspec.structs.replace(recall, ambiguous=True) for recall in found]
+        return found
+
+    def _current(self, schema: ErrorSchema) -> ErrorSchema:
+        number = self._numbers.get(schema.id)
+        return (self._entries[number] if number is not None else None) or schema
+
+    def _replace(self, old: ErrorSchema, new: ErrorSchema) -> None:
+        if old.id != new.id:
+            self.store.remove(old)
+        self.store.put(new)
+        if isinstance(self.store, Searchable):
+            return
+        number = self._numbers.get(old.id)
+        if number is not None and old.id == new.id and old.document == new.document:
+            self._entries[number] = new
+            return
+        self._unindex(old.id)
+        self._index([new])
+
+    def _index(self, schemata: list[ErrorSchema]) -> None:
+        if not schemata:
+            return
+        documents = [schema.document for schema in schemata]
+        self._vectors.add(self.embedder.embed(documents))
+        for schema, document in zip(schemata, documents, strict=True):
+            self._numbers[schema.id] = self._words.add(document)
+            self._entries.append(schema)
+
+    def _unindex(self, entry: str) -> None:
+        number = self._numbers.pop(entry, None)
+        if number is not None:
+            self._words.remove(number)
+            self._vectors.remove(number)
+            self._entries[number] = None
+
+
+def similarity(left: Signature, right: Signature) -> float:
+    """Return how alike two signatures are: the overlap of their traits, and of their words (0..1)."""
+    traits = _overlap(set(left.traits), set(right.traits))
+    words = _overlap(set(left.text.split()), set(right.text.split()))
+    return 0.7 * traits + 0.3 * words
+
+
+def resemblance(signature: Signature, window: Traits, rarity: dict[str, float]) -> float:
+    """Return how much of a signature a step shows (0..1), rare traits counting more."""
+    wanted = set(signature.traits)
+    total = sum(rarity.get(trait, 1.0) for trait in wanted | window.names)
+    shared = sum(rarity.get(trait, 1.0) for trait in wanted & window.names)
+    return shared / total if total else 0.0
+
+
+def rarities(described: Sequence[Traits]) -> dict[str, float]:
+    """Return how telling each trait is in one trace: near 0 when every step has it, more the rarer."""
+    steps = len(described)
+    counts = Counter(trait for window in described for trait in window.names)
+    return {trait: 0.05 + math.log((steps + 1.0) / (count + 0.5)) for trait, count in counts.items()}
+
+
+def window_document(window: Traits) -> str:
+    """Return the text by which schemata are looked for that a step may show."""
+    return " ".join((*sorted(window.names), cut(window.text, 400)))
+
+
+def merge(known: ErrorSchema, new: ErrorSchema) -> ErrorSchema:
+    """Return `known` with what `new` adds: its support and evidence; traits that both show stay.
+
+    A merged schema keeps its id, so that references to it hold.
+    """
+    traits = [trait for trait in known.signature.traits if trait in set(new.signature.traits)]
+    signature = msgspec.structs.replace(known.signature, traits=tuple(traits or known.signature.traits))
+    fresh = [source for source in new.evidence if source not in known.evidence]
+    questions = dict.fromkeys((*known.heuristics, *new.heuristics))
+    return msgspec.structs.replace(
+        known,
+        signature=signature,
+        support=known.support + (new.support if fresh else 0),
+        evidence=(*known.evidence, *fresh)[:MAX_EVIDENCE],
+        heuristics=tuple(questions)[:12],
+        last_used=max(known.last_used, new.last_used),
+    )
+
+
+def _overlap(left: set[str], right: set[str]) -> float:
+    union = left | right
+    return len(left & right) / len(union) if union else 1.0
+
+
+def _blend(cosine: float, lexical: float) -> float:
+    return (min(max(cosine, 0.0), 1.0) + lexical) / 2.0
