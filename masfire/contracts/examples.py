@@ -27,7 +27,7 @@ class ExampleStep(BaseModel):
     The kind's value is the name of the tool, model, event or memory; of a message its content; of a
     decision its outcome. `agent` is who acts (default `agent`), `at` the time in seconds (default: the
     step's index), `repeat` how many such steps there are, `of` the step that a result answers (default:
-    the latest open call of that name).
+    the latest open call of that name), `filler` the characters of a further message of the request.
     `end: completed` instead of a kind is how the run ends; `end: none`: it has no end.
     """
 
@@ -52,6 +52,7 @@ class ExampleStep(BaseModel):
     decision: str | None = None
     end: str | None = None
 
+    filler: int = Field(default=0, ge=0, le=1_000_000)
     repeat: int = Field(default=1, ge=1, le=10_000)
     to: str | list[str] = []
     via: str = ""
@@ -191,6 +192,9 @@ def _body(step: ExampleStep, made: list[Step]) -> Body:
         return Observation(kind=kind, name=name, of=of, outcome=pack(outcome), ok=ok, draw=draw)
     if kind == "model_call":
         payload: Any = {"model": name, **step.request}
+        if step.filler:
+            filler = {"role": "user", "content": "x" * step.filler}
+            payload["messages"] = [*payload.get("messages", ()), filler]
     elif kind == "tool_call":
         payload = {"args": {} if step.args is None else step.args}
     elif kind == "event" and isinstance(step.args, (list, type(None))):
