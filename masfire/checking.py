@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from masfire.contracts.model import Contract, Status, Verdict, Violation
-from masfire.errors import MasfireError, TraceError, UnknownName, UsageError
+from masfire.errors import MasfireError, TraceError, UsageError
 from masfire.reporting.checked import Check, Checked, Told
 from masfire.trace.model import End, Step, Trace
 
@@ -29,7 +29,8 @@ HOPS = 12
 BEFORE, AFTER = 2, 1
 """Steps shown around the step at fault."""
 
-PACK_ALL = "all"
+ALL = "all"
+"""The name that stands for every pack."""
 
 
 class ContractViolation(MasfireError, AssertionError):
@@ -106,41 +107,24 @@ def resolve(named: Any, *, folders: Sequence[Path] = ()) -> tuple[Contract, ...]
     A relative path is looked for in each of `folders`, then from the current directory. Raise
     UsageError with the mistakes of all files, for unknown names and for an id that occurs twice.
     """
-    from masfire.contracts.loader import load_contracts, pack
+    from masfire.contracts.loader import load_contracts, packs_folder
 
     items = [named] if isinstance(named, (str, os.PathLike, Contract)) else list(named)
     found: list[Contract] = []
-    paths: list[Path] = []
+    paths: list[str | Path] = []
     for item in items:
         if isinstance(item, Contract):
             found.append(item)
         elif isinstance(decorated := getattr(item, "contract", None), Contract):
             found.append(decorated)
-        elif not isinstance(item, (str, os.PathLike)):
-            raise UsageError(f"{item!r:.80} is no contract.", hint="Give a file, a folder or a pack's name.")
-        elif path := _existing(item, folders):
-            paths.append(path)
+        elif isinstance(item, (str, os.PathLike)):
+            paths.append(_existing(item, folders) or (packs_folder() if item == ALL else os.fspath(item)))
         else:
-            name = os.fspath(item)
-            packs = pack_names()
-            if name == PACK_ALL:
-                found += [contract for one in packs for contract in pack(one)]
-            elif name in packs:
-                found += pack(name)
-            else:
-                raise UnknownName("contract file or pack", name, [*packs, PACK_ALL])
+            raise UsageError(f"{item!r:.80} is no contract.", hint="Give a file, a folder or a pack's name.")
     if paths:
         found += load_contracts(*paths)
     _refuse_twins(found)
     return tuple(found)
-
-
-def pack_names() -> list[str]:
-    """Return the names of the packs that travel with masfire."""
-    here = Path(__file__).parent
-    installed = here / "data" / "contracts"
-    folder = installed if installed.is_dir() else here.parent / "contracts"
-    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def check_file(path: str | os.PathLike[str], contracts: Sequence[Contract], *, told: int = TOLD) -> Checked:

@@ -26,8 +26,9 @@ _PROBLEMS = pytest.StashKey[list[str]]()
 
 _MARKER_HELP = (
     "masfire(faults=(), seeds=None, control=False, require_witnessed=True, budget=None, task=None, "
-    "system=''): record the test and run it once for each fault address and seed; control=True adds "
-    "a fault-free case for each seed."
+    "system='', contracts=()): record the test and run it once for each fault address and seed; "
+    "control=True adds a fault-free case for each seed; contracts (files, folders, packs or Contract "
+    "objects) judge every run."
 )
 
 
@@ -147,7 +148,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         from masfire.pytest_plugin.settings import read
         from masfire.pytest_plugin.summary import render
 
-        render(terminalreporter, results, read(config))
+        notes = [note for report in reports for note in getattr(report, "masfire_checks", ())]
+        render(terminalreporter, results, read(config), notes)
 
 
 def _attach(item: pytest.Item) -> None:

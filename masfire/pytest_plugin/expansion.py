@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from masfire.errors import MasfireError, UnknownName, UsageError
+from masfire.pytest_plugin import contracts
 from masfire.pytest_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from masfire.contracts.model import Contract
 
 CLEAN = "clean"
 ALL = "all"
 
-_ARGUMENTS = ("faults", "seeds", "control", "require_witnessed", "budget", "task", "system")
+_ARGUMENTS = ("faults", "seeds", "control", "require_witnessed", "budget", "task", "system", "contracts")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Ask:
     task: Any
     system: str
     where: str
+    contracts: tuple[Contract, ...] = ()
 
     @property
     def cell(self) -> Cell:
@@ -66,6 +71,13 @@ def read_ask(node: pytest.Item, settings: Settings, problems: list[str]) -> Ask:
         task=found.get("task"),
         system=str(found.get("system", "")),
         where=where,
+        contracts=contracts.load(
+            settings.contracts
+            if settings.overrides("contracts")
+            else found.get("contracts", settings.contracts),
+            node,
+            where,
+        ),
     )
 
 

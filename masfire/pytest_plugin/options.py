@@ -19,11 +19,13 @@ HELP = {
     "privacy": "What traces hold: full, redacted (default) or content-off.",
     "redact": "Further secret patterns (RE2 syntax) to blank out before anything is written (repeatable).",
     "control": "Whether every expanded test also gets a fault-free case for each seed (true or false).",
+    "contracts": "Contracts (a file, a folder or a pack) that recorded tests are judged by. Replaces the "
+    "markers' (repeatable).",
     "budget_steps": "Steps after which a run is stopped (0: unlimited; default 100000).",
     "budget_calls": "Model calls after which a run is stopped (0: unlimited; default 2000).",
     "budget_seconds": "Seconds after which a run is stopped at its next step (0: unlimited; the default).",
 }
-LISTS = ("faults", "redact")
+LISTS = ("faults", "redact", "contracts")
 
 
 def declare(parser: pytest.Parser) -> None:

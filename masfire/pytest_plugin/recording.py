@@ -15,13 +15,14 @@ import pytest
 
 from masfire import session
 from masfire.errors import InvalidInjection, UsageError
-from masfire.pytest_plugin import settings
+from masfire.pytest_plugin import contracts, settings
 from masfire.pytest_plugin.excerpt import excerpt, shown
 from masfire.pytest_plugin.expansion import Ask, addresses
 from masfire.recorder import Budget, paused
 
 if TYPE_CHECKING:
     from masfire.faults.base import FaultSpec
+    from masfire.reporting.checked import Check
 
 SECTION_RUNS = 3
 """How many of a failed test's runs its report section shows (the last ones)."""
@@ -42,7 +43,8 @@ class Recording:
     """All runs of one test's call phase, the automatic one first.
 
     `raised` is the exception that ended the latest run which the test itself started: when the test
-    fails by that very exception, its other runs are not to blame.
+    fails by that very exception, its other runs are not to blame. `checks` are those of
+    `masfire.check` in its body, `judged` what the contracts of its marker say of all runs.
     """
 
     item: pytest.Item
@@ -52,6 +54,8 @@ class Recording:
     over: bool = False
     subtest_failed: bool = False
     raised: BaseException | None = None
+    checks: list[Check] = field(default_factory=list)
+    judged: Check | None = None
 
     @property
     def settings(self) -> settings.Settings:
@@ -133,9 +137,10 @@ CURRENT = pytest.StashKey[Recording]()
 def recorded(item: pytest.Item, ask: Ask) -> Iterator[None]:
     """Record the block as the call phase of `item`; raise InvalidInjection when a fault never struck."""
     recording = item.stash[RECORDING] = item.config.stash[CURRENT] = Recording(item, ask)
+    verdict: BaseException | None = None
     try:
-        with recording.record(explicit=False) as run:
-            verdict: BaseException | None = None
+        asked = contracts.asking(ask.contracts, recording.checks)
+        with asked, recording.record(explicit=False) as run:
             success: bool | None = False
             try:
                 yield
@@ -153,8 +158,14 @@ def recorded(item: pytest.Item, ask: Ask) -> Iterator[None]:
         item.config.stash[CURRENT] = recording
         _forget_unused(recording)
         recording.over = True
+        if ask.contracts and not isinstance(verdict, pytest.skip.Exception):
+            recording.judged = _judged(recording)
     if ask.require_witnessed and not recording.runs[0].explicit:
         run.require_witnessed()
+    if recording.judged is not None:
+        from masfire.checking import require
+
+        require(recording.judged)
 
 
 @contextlib.contextmanager
@@ -199,7 +210,7 @@ def properties(item: pytest.Item) -> list[tuple[str, object]]:
                 found.append(("masfire.step", int(outcome.step)))
         if recorded.run.path is not None:
             found.append(("masfire.trace", shown(_relative(recorded.run.path, item.config))))
-    return found
+    return [*found, *contracts.as_properties(_all_checks(recording))]
 
 
 def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
@@ -217,10 +228,15 @@ def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     else:
         runs = [_summary(recorded, item.config, command) for recorded in recording.runs]
         runs[-1]["ok"] &= not recording.subtest_failed
-        blamed = call.excinfo is not None and call.excinfo.value is recording.raised
+        raised = call.excinfo.value if call.excinfo is not None else None
+        by_contract = contracts.clear(runs, recording.judged, raised)
+        blamed = by_contract or (raised is not None and raised is recording.raised)
         for run in runs:
             run["cleared"] = blamed and run["ok"]
         report.masfire_runs = runs  # type: ignore[attr-defined]
+        report.masfire_checks = contracts.as_notes(_all_checks(recording))  # type: ignore[attr-defined]
+    if recording.over and recording.judged is not None:
+        contracts.tell(report, call, recording.judged)
     if report.outcome == "failed":
         for recorded in recording.runs[-SECTION_RUNS:]:
             report.sections.append(("masfire", _section(recorded, item.config, command)))
@@ -233,6 +249,19 @@ def replay(item: pytest.Item) -> str:
     return " ".join(
         filter(None, ("pytest", shlex.quote(nodeid), settings.read(item.config).replay_options()))
     )
+
+
+def _judged(recording: Recording) -> Check:
+    config = recording.item.config
+    runs = [
+        (recorded.run, _relative(recorded.run.path, config) if recorded.run.path is not None else "")
+        for recorded in recording.runs
+    ]
+    return contracts.judge_runs(recording.ask.contracts, runs, replay(recording.item))
+
+
+def _all_checks(recording: Recording) -> list[Check]:
+    return [*recording.checks, *([recording.judged] if recording.judged is not None else ())]
 
 
 def _forget_unused(recording: Recording) -> None:

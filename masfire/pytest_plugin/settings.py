@@ -33,6 +33,7 @@ class Settings:
     privacy: str
     redact: tuple[str, ...]
     control: bool
+    contracts: tuple[str, ...]
     budget: dict[str, float]
     given: dict[str, Any]
 
@@ -90,6 +91,7 @@ def _read(config: pytest.Config) -> Settings:
         privacy=_choice("privacy", value("privacy") or "redacted", ("full", "redacted", "content-off")),
         redact=(*(config.getini("masfire_redact") or ()), *given.get("redact", ())),
         control=_choice("control", str(value("control") or "false").lower(), ("true", "false")) == "true",
+        contracts=tuple(filter(None, (text.strip() for text in value("contracts") or ()))),
         budget={
             name.removeprefix("budget_"): _limit(name, value(name), default)
             for name, default in _DEFAULTS.items()

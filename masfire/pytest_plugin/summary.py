@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from masfire.pytest_plugin import contracts
 from masfire.pytest_plugin.excerpt import shown
 from masfire.pytest_plugin.expansion import CLEAN
 from masfire.pytest_plugin.settings import Settings
@@ -13,12 +14,19 @@ from masfire.pytest_plugin.settings import Settings
 WITNESSED = "witnessed"
 
 
-def render(terminal: Any, results: Sequence[dict[str, Any]], settings: Settings) -> None:
+def render(
+    terminal: Any,
+    results: Sequence[dict[str, Any]],
+    settings: Settings,
+    notes: Sequence[dict[str, Any]] = (),
+) -> None:
     """Write the section to pytest's terminal reporter; nothing with --masfire-report=none."""
     if settings.report == "none":
         return
     terminal.section("masfire")
     for line in table(results):
+        terminal.write_line(line)
+    for line in contracts.summary(notes):
         terminal.write_line(line)
     for run in results:
         if settings.report != "all" and survived(run):
