@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from masfire.analysis import Report, analyze
+    from masfire.checking import ContractInconclusive, ContractViolation, check
     from masfire.errors import MasfireError
     from masfire.faults.base import Fault, FaultSpec
     from masfire.recorder import Budget, agent
@@ -20,6 +21,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Budget": "masfire.recorder",
+    "ContractInconclusive": "masfire.checking",
+    "ContractViolation": "masfire.checking",
     "Fault": "masfire.faults.base",
     "FaultSpec": "masfire.faults.base",
     "MasfireError": "masfire.errors",
@@ -29,12 +32,15 @@ _HOMES = {
     "Trace": "masfire.trace.model",
     "agent": "masfire.recorder",
     "analyze": "masfire.analysis",
+    "check": "masfire.checking",
     "read_trace": "masfire.trace.io",
     "run": "masfire.session",
 }
 
 __all__ = [
     "Budget",
+    "ContractInconclusive",
+    "ContractViolation",
     "Fault",
     "FaultSpec",
     "MasfireError",
@@ -45,6 +51,7 @@ __all__ = [
     "__version__",
     "agent",
     "analyze",
+    "check",
     "read_trace",
     "run",
 ]
