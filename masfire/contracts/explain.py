@@ -1,91 +1,152 @@
-"""A contract in plain words."""
+"""Why a contract is violated: the false part, the values it saw, and the steps that explain it."""
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
-from masfire.contracts.language.show import show, show_path
-from masfire.contracts.language.syntax import Formula, Implies
-from masfire.contracts.language.words import phrase, window_words
-from masfire.contracts.model import Always, AtEnd, Contract, Judge, Payload, Response, Retire, Rule
+from masfire.contracts.core import core, free, twins
+from masfire.contracts.language.show import show, show_path, show_term
+from masfire.contracts.language.syntax import (
+    And, Apply, Atom, Compare, Count, Exists, Field, Forall, Formula, Implies, Interval, Last, Not,
+    Once, Or, Present, Since, Sum, Truth,
+)  # fmt: skip
+from masfire.contracts.model import Witness
+from masfire.contracts.program import Program, Ready
+from masfire.contracts.values import MISSING, Absence, thaw
 
-_ENFORCED = {
-    "block": "an action that would violate it is blocked",
-    "rewrite": "an action that would violate it is made harmless",
-    "warn": "an action that would violate it is let through, with a warning",
-}
-
-
-def explain(contract: Contract) -> str:
-    """Return what a contract demands, of whom, and what happens when it is violated, as some lines."""
-    lines = [contract.id + (f": {contract.description}" if contract.description else "")]
-    lines += [f"  {line}" for line in dict.fromkeys(map(sentence_of, contract.rules))]
-    if contract.key:
-        fields = " and ".join(map(show_path, contract.key))
-        lines.append(f"  For each {fields} by itself; steps without it are passed over.")
-    if contract.order == "causal":
-        lines.append("  Earlier means: among the causes of a step, whatever else happens at the same time.")
-    if contract.retire is not None:
-        lines.append(f"  {_retired(contract.retire)}")
-    lines += [f"  Formula: {text}" for text in _formulas(contract)]
-    if contract.catches:
-        lines.append(f"  Meant to notice: {', '.join(contract.catches)}.")
-    lines.append(f"  Severity {contract.severity}; under governance {_ENFORCED[contract.enforce]}.")
-    if contract.where:
-        lines.append(f"  Written at {contract.where}.")
-    return "\n".join(lines)
+MOST = 8
+"""Most values and witnesses that a violation lists."""
 
 
-def sentence_of(rule: Rule) -> str:
-    """Return one rule as a sentence."""
-    if rule.text.endswith("."):
-        return rule.text
-    if isinstance(rule, Always):
-        return _capital(_always(rule.formula))
-    if isinstance(rule, Response):
-        when = f"within {window_words(rule.within)}" if rule.within else "later, before the run ends"
-        return f"Whenever {phrase(rule.trigger)}, there is {phrase(rule.response)} {when}."
-    if isinstance(rule, AtEnd):
-        applies = f", if ever {phrase(rule.applies)}" if rule.applies is not None else ""
-        return f"When the run ends, {phrase(rule.formula)}{applies}."
-    if isinstance(rule, Payload):
-        schema = json.dumps(rule.schema, ensure_ascii=False)
-        return f"In {phrase(rule.when)}, {show_path(rule.path)} fits the JSON Schema {schema}."
-    if isinstance(rule, Judge):
-        return f"In {phrase(rule.when)}, the function {_named(rule.function)} agrees."
-    return rule.text or f"A monitor of its own judges: {_named(rule.make)}."
+class Explanation:
+    """Looks at one moment of one slice; values come from the tables as they stand after the step."""
+
+    def __init__(
+        self, program: Program, ready: Ready, state: list[Any], view: Any, moment: Any, values: tuple[Any, ...],
+        *, end: bool = False,
+    ) -> None:  # fmt: skip
+        self.program, self.ready, self.state, self.view = program, ready, state, view
+        self.moment, self.end = moment, end
+        self.env = dict(zip(ready.names, values, strict=False))
+
+    def parts(self) -> tuple[str, tuple[tuple[str, Any], ...], tuple[Witness, ...]]:
+        """Return the false sub-formula, what its parts were, and witness steps."""
+        part = self._wrong(self.ready.shown)
+        saw: dict[str, Any] = {}
+        self._collect(part, saw)
+        witnesses: dict[str, Witness] = {}
+        for node in _operators(self._core(part)):
+            self._witness(node, witnesses)
+        return show(part), tuple(list(saw.items())[:MOST]), tuple(list(witnesses.values())[:MOST])
+
+    def cause(self) -> str:
+        """Return why the formula is unknown: the fields that are absent."""
+        saw: dict[str, Any] = {}
+        for part in (self.ready.shown,):
+            self._collect(part, saw)
+        absent = [name for name, value in saw.items() if isinstance(value, str) and value == MISSING.text]
+        if absent:
+            return f"absent: {', '.join(absent)}"
+        return f"unknown: {show(self._wrong(self.ready.shown))}"
+
+    def _core(self, part: Formula) -> Formula:
+        whole = self.ready.right if self.ready.left is None else And((self.ready.left, self.ready.right))
+        return twins(core(part, frozenset(self.ready.names)), whole)
+
+    def _ask(self, kind: str, node: Any, certain: bool = True) -> Any:
+        names = tuple(sorted(free(node)))
+        values = tuple(self.env[name] for name in names)
+        function = self.program.value(kind, node, names, certain, self.end)
+        return function(self.state, self.view, self.moment, None, values)
+
+    def _true(self, part: Formula, certain: bool) -> bool:
+        try:
+            return bool(self._ask("truth", self._core(part), certain))
+        except (LookupError, TypeError, AttributeError, AssertionError):
+            return False
+
+    def _wrong(self, part: Formula) -> Formula:
+        """Return the smallest part that makes the whole false."""
+        if isinstance(part, (Forall, Exists)):
+            return part
+        if isinstance(part, Implies):
+            return self._wrong(part.right)
+        if isinstance(part, And):
+            known = [each for each in part.operands if free(each) <= self.env.keys()]
+            for certain in (False, True):  # what is false before what is unknown
+                for each in known:
+                    if not self._true(each, certain):
+                        return self._wrong(each)
+        if isinstance(part, Not) and isinstance(part.operand, Not):
+            return self._wrong(part.operand.operand)
+        if isinstance(part, Not) and isinstance(part.operand, Implies):
+            return part.operand
+        return part
+
+    def _collect(self, node: Any, saw: dict[str, Any]) -> None:
+        """Note the values of the fields, variables and counts at this step."""
+        if isinstance(node, (Field, Present)):
+            value = self.view.get(node.path)
+            saw[show_path(node.path)] = value.text if isinstance(value, Absence) else value
+        elif isinstance(node, (Last, Count, Sum)):
+            self._collect_term(node, saw)
+        elif isinstance(node, (Compare, Apply, Truth, And, Or, Not, Implies)):
+            for name in node.__struct_fields__:
+                self._collect(getattr(node, name), saw)
+        elif isinstance(node, tuple):
+            for part in node:
+                self._collect(part, saw)
+        elif isinstance(node, Atom):
+            for argument in node.arguments:
+                self._collect(Field(argument.path), saw)
+            self._collect(node.condition, saw)
+        elif hasattr(node, "name") and type(node).__name__ == "Var" and node.name in self.env:
+            saw[node.name] = thaw(self.env[node.name])
+
+    def _collect_term(self, term: Any, saw: dict[str, Any]) -> None:
+        try:
+            wanted = core(Compare("==", term, term), frozenset(self.ready.names))
+            assert isinstance(wanted, Compare)  # noqa: S101 - a comparison stays one
+            value = self._ask("term", wanted.left)
+        except (LookupError, TypeError, AttributeError, AssertionError):
+            return
+        saw[show_term(term)] = value.text if isinstance(value, Absence) else thaw(value)
+
+    def _witness(self, node: Formula, witnesses: dict[str, Witness]) -> None:
+        if not free(node) <= self.env.keys():
+            return
+        try:
+            began, ended = self._ask("stamps", node)
+        except (LookupError, TypeError, AttributeError, AssertionError):
+            return
+        what, rival = _named(node)
+        if began < 0:
+            return
+        if isinstance(node, Once):
+            witnesses[what] = Witness(began, f"{what} last held at {began}")
+        elif ended > began or (ended == began and isinstance(node, Interval)):
+            witnesses[what] = Witness(began, f"{what} at {began} was cleared by {rival} at {ended}")
+            witnesses[rival] = Witness(ended, f"{rival} at {ended} cleared {what} at {began}")
+        else:
+            witnesses[what] = Witness(began, f"{what} at {began} still holds")
 
 
-def _always(formula: Formula) -> str:
-    if isinstance(formula, Implies):
-        return f"whenever {phrase(formula.left)}: {phrase(formula.right)}."
-    return f"at every step: {phrase(formula)}."
+def _named(node: Formula) -> tuple[str, str]:
+    if isinstance(node, Interval):
+        return show(node.open), show(node.close)
+    if isinstance(node, Since):
+        left = node.left.operand if isinstance(node.left, Not) else Not(node.left)
+        return show(node.right), show(left)
+    assert isinstance(node, Once)  # noqa: S101 - the only operator left
+    return show(node.operand), ""
 
 
-def _formulas(contract: Contract) -> list[str]:
-    shown: list[str] = []
-    for rule in contract.rules:
-        if isinstance(rule, (Always, AtEnd)):
-            shown.append(show(rule.formula))
-        elif isinstance(rule, Response):
-            shown += [f"{show(rule.trigger)}, answered by {show(rule.response)}"]
-    return shown
-
-
-def _retired(retire: Retire) -> str:
-    ways = []
-    if retire.at is not None:
-        ways.append(f"at {phrase(retire.at)}")
-    if retire.after is not None:
-        ways.append(f"after {window_words(retire.after)} of silence")
-    if retire.keys:
-        ways.append(f"when there are more than {retire.keys}, the oldest first")
-    return f"A key is forgotten {' or '.join(ways)}."
-
-
-def _named(function: object) -> str:
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _operators(node: Any) -> list[Formula]:
+    """Return the temporal operators that a formula asks of this step."""
+    if isinstance(node, (Once, Since, Interval)):
+        return [node]
+    if isinstance(node, Not):
+        return _operators(node.operand)
+    if isinstance(node, (And, Or)):
+        return [found for part in node.operands for found in _operators(part)]
+    return []

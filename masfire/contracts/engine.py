@@ -1,0 +1,348 @@
+"""The engine: the same monitors judge a finished trace and a live step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from masfire.contracts.model import Contract, StepVerdict, Verdict
+from masfire.contracts.program import Compiled, Program
+from masfire.contracts.runner import Findings, Runner
+from masfire.contracts.saved import dump, load
+from masfire.contracts.tables import Moment
+from masfire.contracts.view import RESULT_KINDS, View, name_of
+from masfire.errors import UsageError
+from masfire.trace.model import Action, Step, Trace
+
+MAX_CALLS = 65_536
+"""Most actions whose arguments are remembered for their results."""
+
+MAX_CAUSAL = 50_000
+"""Most steps for which contracts in causal order are judged (their histories are sets of steps)."""
+
+MAX_CLASSES = 16_384
+"""Most pairs of kind and name whose contracts are looked up once only."""
+
+_programs: dict[int, tuple[Contract, Program]] = {}
+
+
+def program_of(contract: Contract) -> Program:
+    """Return the contract made ready to run; made once for each contract object."""
+    known = _programs.get(id(contract))
+    if known is not None and known[0] is contract:
+        return known[1]
+    program = Program(contract)
+    if len(_programs) > 4096:
+        _programs.clear()
+    _programs[id(contract)] = (contract, program)
+    return program
+
+
+class _Class:
+    """What steps of one kind and name wake."""
+
+    __slots__ = ("constant", "count", "idle", "woken")
+
+    def __init__(self, runners: Sequence[Runner], kind: str, name: str, *, journal: bool) -> None:
+        compiled: list[tuple[Runner, Compiled]] = [
+            (runner, runner.program.compiled(kind, name, journal)) for runner in runners
+        ]
+        self.woken = [(runner, found.step) for runner, found in compiled if found.step is not None]
+        self.idle = [runner for runner, found in compiled if found.step is None and found.passes]
+        self.constant = tuple(runner.passed for runner in self.idle)
+        self.count = 0
+
+
+class Engine:
+    """Judges the steps of one run by contracts, as they come.
+
+    Raise UsageError for a contract that cannot be monitored. Times never go back: a step's time is the
+    latest so far.
+    """
+
+    def __init__(self, contracts: Sequence[Contract]) -> None:
+        self.contracts = tuple(contracts)
+        self._moment = Moment()
+        self._runners = [Runner(program_of(contract), self._moment) for contract in self.contracts]
+        self._bounded = [
+            runner for runner in self._runners
+            if any(window is not None for window in runner.obligations.windows.values())
+        ]  # fmt: skip
+        self._retiring = [runner for runner in self._runners if runner.contract.retire is not None]
+        self._causal = any(runner.program.causal for runner in self._runners)
+        self._classes: dict[tuple[str, str], _Class] = {}
+        self._peeks: dict[tuple[str, str], _Class] = {}
+        self._calls: dict[int, Step] = {}
+        self._agents: dict[str, int] = {}
+        self._time = -math.inf
+        self._steps = 0
+        self._last: Step | None = None
+        self._last_call: Step | None = None
+        self._due_step = self._due_time = math.inf
+        self._ended = False
+
+    # Steps
+
+    def commit(self, step: Step) -> tuple[StepVerdict, ...]:
+        """Return the verdicts of woken contracts; the step is now history."""
+        body: Any = step.body
+        kind = body.kind
+        time, index = step.time, step.step
+        if time < self._time:
+            time = self._time
+        else:
+            self._time = time
+        if kind == "tool_call" or kind == "event":
+            name = body.name
+        else:
+            name = name_of(step)
+        entry = self._classes.get((kind, name))
+        if entry is None:
+            entry = self._class(kind, name)
+        entry.count += 1
+        self._last, self._steps = step, index + 1
+        call: Step | None = None
+        if kind in RESULT_KINDS:
+            call = self._calls.pop(body.of, None)
+        elif kind != "event" and isinstance(body, Action) and kind != "model_call":
+            self._remember(step)
+        self._last_call = call
+        late: dict[int, Findings] | None = None
+        if index > self._due_step or time > self._due_time:
+            late = self._overdue(index, time)
+        if self._causal:
+            return self._commit_slowly(step, entry, View(step, call, time), late)
+        woken = entry.woken
+        if not woken and late is None:
+            return entry.constant
+        said: list[StepVerdict] = []
+        view = View(step, call, time)
+        for runner, function in woken:
+            if late is None and not runner.keyed:
+                # The usual case: nothing but the generated function.
+                try:
+                    result = function(runner.state, view, self._moment, None)
+                except Exception as error:  # a contract that raises has not judged
+                    said.append(runner.failed(view, error, commit=True))
+                    continue
+                if result is False:
+                    continue
+                if result is True:
+                    runner.applied += 1
+                    said.append(runner.passed)
+                    continue
+                verdict = runner.weighed(result, runner.state, view, (), None, commit=True)
+            else:
+                found = late.pop(id(runner), None) if late else None
+                verdict = self._judged(runner, function, view, found, commit=True)
+            if verdict is not None:
+                said.append(verdict)
+        if late:
+            said += self._left(late)
+        if self._bounded:
+            self._aim()
+        if self._retiring:
+            for runner in self._retiring:
+                runner.forget(index, time)
+        return (*entry.constant, *said)
+
+    def _judged(
+        self, runner: Runner, function: Any, view: View, found: Findings | None, *, commit: bool
+    ) -> StepVerdict | None:
+        try:
+            return runner.step(function, view, found, commit=commit)
+        except Exception as error:  # as above
+            return runner.failed(view, error, commit=commit)
+
+    def _commit_slowly(
+        self, step: Step, entry: _Class, view: View, late: dict[int, Findings] | None
+    ) -> tuple[StepVerdict, ...]:
+        """Judge a step when some contract follows causes instead of the recorded order."""
+        said: list[StepVerdict] = []
+        moment, index = self._moment, step.step
+        history = self._history(step)
+        moment.now = history | 1 << index
+        for runner, function in entry.woken:
+            if runner.program.causal and index >= MAX_CAUSAL:
+                error = OverflowError(f"causal order is judged for at most {MAX_CAUSAL} steps")
+                said.append(runner.failed(view, error, commit=True))
+                continue
+            found = late.pop(id(runner), None) if late else None
+            verdict = self._judged(runner, function, view, found, commit=True)
+            if verdict is not None:
+                said.append(verdict)
+        if late:
+            said += self._left(late)
+        if index < MAX_CAUSAL:
+            while len(moment.ancestors) < index:
+                moment.ancestors.append(0)
+                moment.times.append(view.time)
+                moment.views.append(None)
+            moment.ancestors.append(history)
+            moment.times.append(view.time)
+            moment.views.append(view)
+            self._agents[step.agent] = index
+        if self._bounded:
+            self._aim()
+        for runner in self._retiring:
+            runner.forget(index, view.time)
+        return (*entry.constant, *said)
+
+    def _history(self, step: Step) -> int:
+        """Return the causal ancestors of a step as a mask: parents and the same agent's step before."""
+        ancestors, mask = self._moment.ancestors, 0
+        before = self._agents.get(step.agent, -1)
+        for parent in (*step.parents, before):
+            if 0 <= parent < step.step and parent < len(ancestors):
+                mask |= ancestors[parent] | 1 << parent
+        return mask
+
+    def peek(self, step: Step) -> tuple[StepVerdict, ...]:
+        """Return what `commit` would say; nothing changes."""
+        key = (step.kind, name_of(step))
+        entry = self._peeks.get(key)
+        if entry is None:
+            entry = _Class(self._runners, *key, journal=True)
+            if len(self._peeks) < MAX_CLASSES:
+                self._peeks[key] = entry
+        time = max(step.time, self._time)
+        call = self._calls.get(getattr(step.body, "of", -1)) if key[0] in RESULT_KINDS else None
+        view = View(step, call, time)
+        if self._causal:
+            self._moment.now = self._history(step) | 1 << step.step
+        said: list[StepVerdict] = []
+        woken = dict.fromkeys(runner for runner, _ in entry.woken)
+        for runner in self._bounded:
+            if runner not in woken:
+                verdict = runner.told(runner.overdue(step.step, time, commit=False), False)
+                said += [verdict] if verdict is not None else []
+        for runner, function in entry.woken:
+            if runner.program.causal and step.step >= MAX_CAUSAL:
+                error = OverflowError(f"causal order is judged for at most {MAX_CAUSAL} steps")
+                said.append(runner.failed(view, error, commit=False))
+                continue
+            late = runner.overdue(step.step, time, commit=False) if runner.obligations.windows else None
+            verdict = self._judged(runner, function, view, late, commit=False)
+            if verdict is not None:
+                said.append(verdict)
+        return (*entry.constant, *said)
+
+    def _class(self, kind: str, name: str) -> _Class:
+        entry = _Class(self._runners, kind, name, journal=False)
+        if len(self._classes) >= MAX_CLASSES:
+            self._settle_counts()
+            self._classes.clear()
+        self._classes[(kind, name)] = entry
+        return entry
+
+    def _remember(self, step: Step) -> None:
+        if len(self._calls) >= MAX_CALLS:
+            del self._calls[next(iter(self._calls))]
+        self._calls[step.step] = step
+
+    def _overdue(self, index: int, time: float) -> dict[int, Findings]:
+        late: dict[int, Findings] = {}
+        for runner in self._bounded:
+            due = runner.obligations
+            if index > due.due_step or time > due.due_time:
+                found = runner.overdue(index, time, commit=True)
+                if found is not None:
+                    late[id(runner)] = found
+        self._aim()
+        return late
+
+    def _left(self, late: dict[int, Findings]) -> list[StepVerdict]:
+        """Return what passed deadlines say of contracts that the step did not wake."""
+        said = []
+        for runner in self._bounded:
+            if id(runner) in late:
+                verdict = runner.told(late[id(runner)], True)
+                said += [verdict] if verdict is not None else []
+        return said
+
+    def _aim(self) -> None:
+        self._due_step = min(runner.obligations.due_step for runner in self._bounded)
+        self._due_time = min(runner.obligations.due_time for runner in self._bounded)
+
+    # Verdicts
+
+    def end(self, status: str) -> tuple[StepVerdict, ...]:
+        """Settle what is pending: the run ended (`completed`, `error`, `budget`, …). Idempotent."""
+        if self._ended:
+            return ()
+        self._ended = True
+        view = self._last_view()
+        said = [runner.end(self._steps, status, view) for runner in self._runners]
+        return tuple(verdict for verdict in said if verdict is not None)
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Return one verdict a contract, in order, of the steps so far."""
+        self._settle_counts()
+        view = self._last_view()
+        return tuple(runner.verdict(0, view) for runner in self._runners)
+
+    def _last_view(self) -> View | None:
+        return None if self._last is None else View(self._last, self._last_call, self._time)
+
+    def _settle_counts(self) -> None:
+        """Count the steps that contracts passed without being woken."""
+        for entry in self._classes.values():
+            for runner in entry.idle:
+                runner.applied += entry.count
+            entry.count = 0
+
+    # State
+
+    def save(self) -> bytes:
+        """Return the whole state as JSON; `restore` with the same contracts continues from it."""
+        self._settle_counts()
+        moment = self._moment
+        state = {
+            "masfire": "engine/v1", "steps": self._steps, "time": self._time, "ended": self._ended,
+            "last": self._last, "last_call": self._last_call, "calls": self._calls, "agents": self._agents,
+            "moment": [moment.ancestors, moment.times, moment.views],
+            "runners": [runner.save() for runner in self._runners],
+        }  # fmt: skip
+        return msgspec.json.encode(dump(state))
+
+    @classmethod
+    def restore(cls, contracts: Sequence[Contract], saved: bytes) -> Engine:
+        """Return an engine that goes on where `save` was called; raise UsageError for another's state."""
+        engine = cls(contracts)
+        try:
+            state = load(msgspec.json.decode(saved))
+            names = [entry["contract"] for entry in state["runners"]]
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise UsageError(f"This is no saved state of an engine: {error}.") from None
+        if names != [contract.id for contract in engine.contracts]:
+            raise UsageError(
+                f"The saved state is of other contracts: {', '.join(names) or 'none'}.",
+                hint="Restore with the contracts that it was saved with, in their order.",
+            )
+        engine._steps, engine._time, engine._ended = state["steps"], state["time"], state["ended"]
+        engine._last, engine._last_call = state["last"], state["last_call"]
+        engine._calls, engine._agents = state["calls"], state["agents"]
+        moment = engine._moment
+        moment.ancestors, moment.times, moment.views = state["moment"]
+        for runner, inner in zip(engine._runners, state["runners"], strict=True):
+            runner.restore(inner)
+        if engine._bounded:
+            engine._aim()
+        return engine
+
+
+def judge(trace: Trace, contracts: Sequence[Contract]) -> tuple[Verdict, ...]:
+    """Return the verdicts of a recorded run: the same engine over all steps, then the end.
+
+    A trace without an end leaves what is pending pending. The hidden truth is not looked at.
+    """
+    engine = Engine(contracts)
+    commit = engine.commit
+    for step in trace.steps:
+        commit(step)
+    if trace.end is not None:
+        engine.end(trace.end.status)
+    return engine.verdicts()
