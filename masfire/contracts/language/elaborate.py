@@ -52,8 +52,11 @@ class Elaborator:
 
     # -- the whole ------------------------------------------------------------------------------
 
-    def whole(self, node: Node, kinds: frozenset[str] = ALL_KINDS) -> Formula:
-        """Return the formula; look at `slips` before using it."""
+    def whole(self, node: Node, kinds: frozenset[str] = ALL_KINDS, *, part: bool = False) -> Formula:
+        """Return the formula; look at `slips` before using it.
+
+        `part`: it is a part of a rule, which binds its variables or is checked as a whole.
+        """
         scope = Scope()
         try:
             self.bound = atoms.bound_names(self, node, scope)
@@ -76,22 +79,22 @@ class Elaborator:
             if name not in binding:
                 self.slips.append(Slip(span, unbound(name)))
         if not self.slips:
-            self._monitorable(formula, node)
+            self._monitorable(formula, node, part=part)
         return formula
 
-    def _monitorable(self, formula: Formula, node: Node) -> None:
+    def _monitorable(self, formula: Formula, node: Node, *, part: bool) -> None:
         """Refuse a formula whose truth hangs on values that no step has shown."""
-        for name in sorted(checks.free_variables(formula)):
+        for name in () if part else sorted(checks.free_variables(formula)):
             if checks.settled(formula, name) is not True:
                 culprit = _culprit(formula, name, wanted=True)
                 self.slips.append(Slip(getattr(culprit, "span", None) or node.span, unseen(name)))
-        for part in checks.nodes(formula):
-            if isinstance(part, Exists) and checks.settled(part.operand, part.name) is not False:
-                culprit = _culprit(part.operand, part.name, wanted=False)
-                self.slips.append(Slip(getattr(culprit, "span", part.span), unseen(part.name, "exists")))
-            elif isinstance(part, Forall) and checks.settled(part.operand, part.name) is not True:
-                culprit = _culprit(part.operand, part.name, wanted=True)
-                self.slips.append(Slip(getattr(culprit, "span", part.span), unseen(part.name, "forall")))
+        for inner in checks.nodes(formula):
+            if isinstance(inner, Exists) and checks.settled(inner.operand, inner.name) is not False:
+                culprit = _culprit(inner.operand, inner.name, wanted=False)
+                self.slips.append(Slip(getattr(culprit, "span", inner.span), unseen(inner.name, "exists")))
+            elif isinstance(inner, Forall) and checks.settled(inner.operand, inner.name) is not True:
+                culprit = _culprit(inner.operand, inner.name, wanted=True)
+                self.slips.append(Slip(getattr(culprit, "span", inner.span), unseen(inner.name, "forall")))
 
     def wrong(self, node: Node | Span, scope: Scope, what: str) -> Literal:
         """Note a mistake; return something to go on with."""

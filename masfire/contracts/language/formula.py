@@ -62,14 +62,20 @@ class Definitions(Struct, frozen=True):
 
 
 def parse_formula(
-    text: str, *, define: Mapping[str, str] | Definitions | None = None, where: str = ""
+    text: str,
+    *,
+    define: Mapping[str, str] | Definitions | None = None,
+    where: str = "",
+    part: bool = False,
 ) -> Formula:
     """Return the formula in `text`; raise FormulaError with every mistake.
+
+    `part`: it becomes a part of a rule (a pattern's `when`), so its free variables may be bound there.
 
     `define` holds named sub-formulas, {"live(c, m)": "once event('create', m, c)"}; `where` is what
     errors call the place.
     """
-    return _parse(text, define, where, ALL_KINDS)
+    return _parse(text, define, where, ALL_KINDS, part=part)
 
 
 def parse_condition(
@@ -192,7 +198,12 @@ def asks_outcome(text: str) -> bool:
 
 
 def _parse(
-    text: str, define: Mapping[str, str] | Definitions | None, where: str, kinds: frozenset[str]
+    text: str,
+    define: Mapping[str, str] | Definitions | None,
+    where: str,
+    kinds: frozenset[str],
+    *,
+    part: bool = False,
 ) -> Formula:
     definitions = define if isinstance(define, Definitions) else read_definitions(define or {})
     try:
@@ -200,7 +211,7 @@ def _parse(
     except Mistaken as error:
         raise FormulaError(text, error.slips, where=where) from None
     elaborator = Elaborator(definitions.by_name)
-    formula = elaborator.whole(node, kinds)
+    formula = elaborator.whole(node, kinds, part=part)
     if elaborator.slips:
         unique = sorted(dict.fromkeys(elaborator.slips), key=lambda slip: (slip.span.start, slip.what))
         raise FormulaError(text, tuple(unique), where=where)

@@ -63,5 +63,5 @@ def read_plainly(value: Selector | str, field: str) -> Formula:
     from masfire.contracts.language.selector import formula_of
 
     if isinstance(value, str):
-        return parse_formula(value, where=field)
+        return parse_formula(value, where=field, part=True)
     return formula_of(value, lambda text: parse_condition(text, where=field))
