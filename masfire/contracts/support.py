@@ -15,6 +15,8 @@ from masfire.contracts.view import View
 Answer = tuple[StepStatus, str, Sequence[Witness]]
 
 _WORD = re.compile(r"\w+")
+_COUNTERS = ("true", "false", "0", "1")
+"""Values of slots that are flags and counters of the system rather than claims."""
 _TOLD = 5
 """Unsupported claims that a reason names."""
 
@@ -68,7 +70,7 @@ class Support:
                     yield claim
             elif claim.key in self._slots:
                 yield claim
-            elif claim.value not in ("true", "false"):
+            elif claim.value not in _COUNTERS:
                 yield from (part for part in _parts(claim) if part.kind in self._kinds)
 
     def _supported(self, claim: Claim) -> bool:
@@ -111,8 +113,8 @@ def _parts(claim: Claim) -> list[Claim]:
 
 
 def _said(view: View) -> Any:
-    """Return what a step states: a message's content, a result's value, a call's arguments."""
-    for path in (("content",), ("result",), ("args",), ("outcome",)):
+    """Return what a step states: a message's content, a result's value or error, a call's arguments."""
+    for path in (("content",), ("outcome",), ("args",)):
         value = view.get(path)
         if value is not None and not absent(value):
             return value
