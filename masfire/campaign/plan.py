@@ -155,6 +155,7 @@ class Plan(_Part):
     `every` or a number. Every task is first run fault-free under at least `controls` seeds (all of
     `seeds`, then further ones); only tasks that most of these runs solve are injected. A cell with
     fewer than `witnessed` witnessed runs gets further runs under the remaining control seeds.
+    `contracts` (files, folders or packs; `all`: every pack) judge every run, and decide nothing else.
     `root` is the directory that modules and files are looked up from: by default the plan's own.
     """
 
@@ -189,6 +190,11 @@ class Plan(_Part):
     budget: Limits = Limits()
     executor: Executor = Executor()
     record: Record = Record()
+    contracts: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        AfterValidator(_unique),
+    ] = []
     root: str = ""
 
     @property
@@ -202,6 +208,8 @@ class Plan(_Part):
     def digest(self) -> str:
         """Return the SHA-256 (hex) of everything that can change a result: not workers, not paths."""
         content = self.model_dump(mode="json", exclude={"root", "executor"})
+        if not content["contracts"]:  # plans from before there were contracts go on
+            del content["contracts"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

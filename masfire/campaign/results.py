@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from masfire.errors import RecordingError, UsageError
+from masfire.metrics.compliance import Judged
 
 RESULTS_VERSION = 1
 
@@ -26,7 +27,8 @@ class RunResult(Struct, frozen=True):
     (`completed`, `error`, `budget`, `timeout`, `overflow`), `success` what the check said (None: it
     could not say), `score` its number. `state`, `reason`, `agent`, `step`, `witnessed_at` are the final
     state of the injection. `sources` counts model replies by where they came from; `seconds` is wall
-    time of the run, `trace` the file's name in `traces/`.
+    time of the run, `trace` the file's name in `traces/`; `verdicts` what the plan's contracts said of it
+    (kept in a table of their own: `Results.verdicts`).
     """
 
     id: str
@@ -53,6 +55,7 @@ class RunResult(Struct, frozen=True):
     seconds: float = 0.0
     sources: dict[str, int] = {}
     trace: str = ""
+    verdicts: tuple[Judged, ...] = ()
 
     @property
     def control(self) -> bool:
@@ -60,7 +63,8 @@ class RunResult(Struct, frozen=True):
         return not self.fault
 
 
-_COLUMNS = [field.name for field in msgspec.structs.fields(RunResult)]
+_COLUMNS = [field.name for field in msgspec.structs.fields(RunResult) if field.name != "verdicts"]
+_JUDGED = [field.name for field in msgspec.structs.fields(Judged)]
 _TYPES = {"seed": "INTEGER", "step": "INTEGER", "witnessed_at": "INTEGER", "steps": "INTEGER",
           "calls": "INTEGER", "tokens_in": "INTEGER", "tokens_out": "INTEGER", "success": "INTEGER",
           "score": "REAL", "seconds": "REAL"}  # fmt: skip
@@ -87,10 +91,21 @@ class Results:
         """Store one finished run; raise sqlite3.IntegrityError when its id is there already."""
         row = msgspec.structs.asdict(result)
         row["sources"] = json.dumps(row["sources"], sort_keys=True)
+        del row["verdicts"]
         row = {name: storable(value) for name, value in row.items()}
         marks = ", ".join(f":{name}" for name in _COLUMNS)
-        with self._storing():
+        said = [
+            {"run": row["id"], **{k: storable(v) for k, v in msgspec.structs.asdict(one).items()}}
+            for one in result.verdicts
+        ]
+        with self._storing(), self._db:
+            self._db.execute("BEGIN")
             self._db.execute(f"INSERT INTO runs ({', '.join(_COLUMNS)}) VALUES ({marks})", row)  # noqa: S608 - our own column names
+            self._db.executemany(
+                f"INSERT INTO verdicts (run, {', '.join(_JUDGED)}) "  # noqa: S608 - our own column names
+                f"VALUES (:run, {', '.join(f':{name}' for name in _JUDGED)})",
+                said,
+            )
 
     def ids(self) -> set[str]:
         """Return the ids of all finished runs."""
@@ -104,6 +119,16 @@ class Results:
             if fields["success"] is not None:
                 fields["success"] = bool(fields["success"])
             yield RunResult(**fields)
+
+    def verdicts(self) -> dict[str, tuple[Judged, ...]]:
+        """Return run id → what its contracts said; a file from before there were contracts has none."""
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'verdicts'").fetchone():
+            return {}
+        found: dict[str, list[Judged]] = {}
+        query = f"SELECT run, {', '.join(_JUDGED)} FROM verdicts ORDER BY rowid"  # noqa: S608 - our own column names
+        for run, *values in self._db.execute(query):
+            found.setdefault(run, []).append(Judged(*values))
+        return {run: tuple(said) for run, said in found.items()}
 
     def solutions(self, seeds: Sequence[int]) -> dict[tuple[str, str], str]:
         """Return (system, task) → the trace of the first control that solved it, in the order of `seeds`."""
@@ -156,6 +181,12 @@ class Results:
                 raise sqlite3.DatabaseError(f"version {version} is not {RESULTS_VERSION}")
             columns = ", ".join(_column(name) for name in _COLUMNS)
             db.execute(f"CREATE TABLE IF NOT EXISTS runs ({columns})")
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS verdicts (run TEXT NOT NULL REFERENCES runs, contract TEXT NOT "
+                "NULL, status TEXT NOT NULL, severity TEXT NOT NULL, applied INTEGER NOT NULL, failed "
+                "INTEGER NOT NULL, inconclusive INTEGER NOT NULL, first INTEGER NOT NULL, blame INTEGER NOT "
+                "NULL, PRIMARY KEY (run, contract))"
+            )
             db.execute("CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
             db.execute(f"PRAGMA user_version={RESULTS_VERSION}")
         except sqlite3.Error:

@@ -27,6 +27,8 @@ from masfire.campaign.salvage import salvage
 from masfire.campaign.serving import Served, served
 from masfire.campaign.summary import Summary, summarize, trials, write_summary
 from masfire.campaign.tasks import load_tasks, tasks_digest
+from masfire.campaign.verdicts import digest, load
+from masfire.contracts.model import Contract
 from masfire.errors import UsageError
 from masfire.faults.base import FaultSpec
 from masfire.faults.injector import Knowledge
@@ -78,6 +80,7 @@ class Campaign:
         self._shown: dict[tuple[str, str], tuple[Trace, Knowledge] | None] = {}
         self._solutions: dict[tuple[str, str], str] = {}
         self._slot = 0
+        self._contracts: tuple[Contract, ...] = ()
 
     def run(self) -> Summary:
         """Run whatever is missing; write and return the summary.
@@ -85,6 +88,7 @@ class Campaign:
         Raise UsageError for a folder or plan that cannot be used, WorkerFailed when no run can start.
         """
         self._tasks = load_tasks(self.plan)
+        self._contracts = load(self.plan.contracts, self.plan.root)
         with self._opened() as results:
             self._sweep()
             try:
@@ -127,7 +131,11 @@ class Campaign:
             return
         with contextlib.closing(pool.run(orders)) as finished:
             for count, (order, came) in enumerate(finished, 1):
-                result = salvage(order, came, self.plan.record) if isinstance(came, Lost) else came
+                result = (
+                    salvage(order, came, self.plan.record, self._contracts)
+                    if isinstance(came, Lost)
+                    else came
+                )
                 os.replace(order.path, self._trace(order.id))
                 results.add(result)
                 done.add(order.id)
@@ -241,6 +249,8 @@ class Campaign:
         with Results(self.out / RESULTS_FILE) as results:
             known = results.fact("plan")
             mine = {"plan": self.plan.digest, "tasks": tasks_digest(self._tasks)}
+            if self._contracts:
+                mine["contracts"] = digest(self.plan.contracts, self.plan.root)
             if known is not None and not self._resume:
                 raise UsageError(
                     f"{self.out} already holds a campaign.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from masfire.analysis import analyze
@@ -10,6 +11,8 @@ from masfire.campaign.executors.local import Lost
 from masfire.campaign.orders import Order
 from masfire.campaign.plan import Record
 from masfire.campaign.results import RunResult
+from masfire.campaign.verdicts import verdicts
+from masfire.contracts.model import Contract
 from masfire.errors import TraceError
 from masfire.metrics.rates import WITNESSED
 from masfire.trace.io import TraceWriter, read_trace
@@ -18,10 +21,10 @@ from masfire.trace.payload import pack
 from masfire.trace.redact import Redactor
 
 
-def salvage(order: Order, lost: Lost, record: Record) -> RunResult:
+def salvage(order: Order, lost: Lost, record: Record, contracts: Sequence[Contract] = ()) -> RunResult:
     """Return the result of a lost run; afterwards its trace is whole and has an end.
 
-    `record` says what a trace may hold that has to be begun here.
+    `record` says what a trace may hold that has to be begun here; `contracts` judge it.
 
     A run that had ended before its worker was lost keeps its own end.
     """
@@ -52,6 +55,7 @@ def salvage(order: Order, lost: Lost, record: Record) -> RunResult:
         seconds=lost.seconds,
         sources=report.calls.sources,
         trace=f"{order.id}.jsonl",
+        verdicts=verdicts(trace, contracts),
     )
 
 

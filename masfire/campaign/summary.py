@@ -18,7 +18,8 @@ from masfire import __version__
 from masfire.campaign import cells
 from masfire.campaign.plan import Plan
 from masfire.campaign.results import Results, RunResult
-from masfire.metrics.rates import Resilience, Trial, control_rate, resilience, solved_tasks
+from masfire.metrics.compliance import Judged, compliance, statuses
+from masfire.metrics.rates import WITNESSED, Resilience, Trial, control_rate, resilience, solved_tasks
 from masfire.metrics.statistics import Proportion, wilson
 
 SUMMARY_VERSION = "summary/v1"
@@ -101,6 +102,28 @@ class ModelSummary(_Part):
     tokens_out: int
 
 
+class ContractSummary(_Part):
+    """One contract over the campaign: in how many runs which status, without and with faults."""
+
+    contract: str
+    severity: str
+    controls: dict[str, int]
+    injected: dict[str, int]
+
+
+class ComplianceSummary(_Part):
+    """How far runs kept the plan's contracts.
+
+    `runs` are clean runs of those in which a contract applied, `steps` passed of passed or failed ones;
+    `inconclusive` counts steps that could not be judged, `vacuous` runs in which nothing applied.
+    """
+
+    runs: Rate
+    steps: Rate
+    inconclusive: int
+    vacuous: int
+
+
 class Summary(_Part):
     """A whole campaign; `complete` says whether every planned run is there."""
 
@@ -120,6 +143,10 @@ class Summary(_Part):
     model: ModelSummary
     systems: list[SystemSummary]
     cells: list[CellSummary]
+    compliance: dict[str, ComplianceSummary] = Field(
+        {}, description="`controls` and `injected` (witnessed runs), when the plan has contracts"
+    )
+    contracts: list[ContractSummary] = []
 
     @property
     def exit_code(self) -> int:
@@ -137,6 +164,9 @@ def summarize(plan: Plan, tasks: Sequence[dict[str, Any]], results: Results) -> 
         by_cell.setdefault((row.system, row.fault, row.times), []).append(row)
     variants = cells.variants(plan)
     fact = results.fact("model") or {}
+    said = results.verdicts()
+    plain = [said[row.id] for row in rows if row.control and row.id in said]
+    struck = [said[row.id] for row in rows if row.state == WITNESSED and row.id in said]
     systems, found = [], []
     for variant in variants:
         controls = by_cell.get((variant.label, "", ""), [])
@@ -161,6 +191,8 @@ def summarize(plan: Plan, tasks: Sequence[dict[str, Any]], results: Results) -> 
         model=_model(plan, rows, fact),
         systems=systems,
         cells=found,
+        compliance={"controls": _compliance(plain), "injected": _compliance(struck)} if said else {},
+        contracts=_contracts(plain, struck),
     )
 
 
@@ -261,6 +293,32 @@ def _model(plan: Plan, rows: Sequence[RunResult], fact: dict[str, Any]) -> Model
         tokens_in=sum(row.tokens_in for row in rows),
         tokens_out=sum(row.tokens_out for row in rows),
     )
+
+
+def _compliance(runs: Sequence[Sequence[Judged]]) -> ComplianceSummary:
+    found = compliance(runs)
+    return ComplianceSummary(
+        runs=_rate(found.runs),
+        steps=_rate(found.steps),
+        inconclusive=found.inconclusive,
+        vacuous=found.vacuous,
+    )
+
+
+def _contracts(
+    plain: Sequence[Sequence[Judged]], struck: Sequence[Sequence[Judged]]
+) -> list[ContractSummary]:
+    severities = {one.contract: one.severity for run in (*plain, *struck) for one in run}
+    controls, injected = statuses(plain), statuses(struck)
+    return [
+        ContractSummary(
+            contract=name,
+            severity=severity,
+            controls=controls.get(name, {}),
+            injected=injected.get(name, {}),
+        )
+        for name, severity in severities.items()
+    ]
 
 
 def _rate(found: Proportion) -> Rate:

@@ -19,6 +19,7 @@ from masfire.campaign.orders import Answer, Broken, Done, Order, Ready, Setting,
 from masfire.campaign.plan import Plan, System
 from masfire.campaign.results import RunResult, storable
 from masfire.campaign.tasks import resolve
+from masfire.campaign.verdicts import load, verdicts
 from masfire.errors import (
     BudgetExceeded,
     IncompatibleVersion,
@@ -50,6 +51,7 @@ class Bench:
         self.plan = Plan.model_validate(setting.plan)
         self.systems = {system.name: system for system in self.plan.systems}
         self.redactor = Redactor(self.plan.record.redact, level=self.plan.record.privacy)
+        self.contracts = load(self.plan.contracts, setting.root)
         self.cache = ReplyCache(setting.cache, name=setting.cache_name) if setting.cache else None
 
     def load(self) -> None:
@@ -186,6 +188,7 @@ class Bench:
             seconds=seconds,
             sources=report.calls.sources,
             trace=f"{order.id}.jsonl",
+            verdicts=verdicts(recorded.trace, self.contracts),
         )
         return RunResult(**{name: storable(value) for name, value in msgspec.structs.asdict(result).items()})
 
