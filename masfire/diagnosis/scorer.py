@@ -1,0 +1,250 @@
+"""A learned step scorer: fitted on a user's own labelled runs, saved as plain JSON."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from masfire.diagnosis.features import POSITION, Features, features_of
+from masfire.diagnosis.learners import Floats, Forest, Group, Softmax
+from masfire.diagnosis.model import Case, Evidence, Finding
+from masfire.diagnosis.turns import Turn, question_of, turns_of
+from masfire.errors import UsageError
+from masfire.trace.model import Trace
+
+VERSION = "scorer/v1"
+L2_SHARED, L2_STRANGER, L2_TEXT = 100.0, 30.0, 10.0
+TREES, LEAF, SHARE = 150, 3, 0.3
+"""Chosen beforehand or on other splits, never per fold; see benchmarks/bench_diagnosis.py."""
+BUCKETS = 2048
+MIN_RUNS = 5
+"""Fewest labelled runs of one system for members of its own; about 20 already pay (learning curve)."""
+
+_WORD = re.compile(r"[a-z][a-z'_]{2,}")
+_WORDS_LOOKED_AT = 6000
+
+
+class Sample(msgspec.Struct, frozen=True, eq=False):
+    """One run as the scorer sees it: features and words of its candidates, and the culprit's row."""
+
+    system: str
+    group: str
+    features: Features
+    words: Floats
+    culprit: int = -1
+
+
+def sample_of(case: Case) -> Sample:
+    """Return the features of a labelled run; `culprit` is -1 when its step could not be blamed."""
+    features, words = _seen(case.trace)
+    steps = [turn.step for turn in features.candidates]
+    step = case.label.step if case.label else -1
+    return Sample(
+        system=case.system or case.trace.header.system,
+        group=case.group,
+        features=features,
+        words=words,
+        culprit=steps.index(step) if step in steps else -1,
+    )
+
+
+class StepScorer:
+    """Says how likely each step of a run is the culprit, as labelled runs taught it.
+
+    Four members: a softmax shared by all systems with weights of each system's own (Daumé 2007), a
+    forest and a bag of words of each system's own, and a softmax without position features for
+    systems it was never taught. The probability is the members' geometric mean.
+    """
+
+    name = "learned"
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self._data = data
+        self.names: tuple[str, ...] = tuple(data["names"])
+        self._mean, self._scale = np.array(data["mean"]), np.array(data["scale"])
+        self._systems: list[str] = data["systems"]
+        self._shared = Softmax(np.array(data["shared"]))
+        self._stranger = Softmax(np.array(data["stranger"]))
+        self._forests = {system: Forest(trees) for system, trees in data["forests"].items()}
+        self._texts = {
+            system: (np.array(text["idf"]), Softmax(np.array(text["weights"])))
+            for system, text in data["texts"].items()
+        }
+        self._unplaced = np.array([not name.startswith(POSITION) for name in self.names])
+
+    # Fitting ------------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(cls, samples: Sequence[Sample], *, seed: int = 0) -> StepScorer:
+        """Return a scorer fitted on labelled runs; raise UsageError when fewer than two are usable."""
+        usable = [one for one in samples if one.culprit >= 0 and len(one.features.candidates) > 1]
+        if len(usable) < 2:
+            raise UsageError(
+                f"{len(usable)} labelled runs are too few to learn from.",
+                hint="Give at least 2 failed runs whose culprit is known; about 20 of a system pay.",
+            )
+        rows = np.vstack([one.features.rows for one in usable])
+        counts: dict[str, int] = {}
+        for one in usable:
+            counts[one.system] = counts.get(one.system, 0) + 1
+        data: dict[str, Any] = {
+            "masfire": VERSION,
+            "names": list(usable[0].features.names),
+            "mean": _short(rows.mean(axis=0)),
+            "scale": _short(rows.std(axis=0) + 1e-6),
+            "systems": sorted(system for system, count in counts.items() if count >= MIN_RUNS),
+            "runs": counts,
+            "shared": [],
+            "stranger": [],
+            "forests": {},
+            "texts": {},
+        }
+        scorer = cls(data)
+        shared: list[Group] = [(scorer._doubled(one), one.culprit) for one in usable]
+        data["shared"] = Softmax.fit(shared, l2=L2_SHARED).data()
+        unplaced: list[Group] = [(scorer._scaled(one)[:, scorer._unplaced], one.culprit) for one in usable]
+        data["stranger"] = Softmax.fit(unplaced, l2=L2_STRANGER).data()
+        for system in data["systems"]:
+            own = [one for one in usable if one.system == system]
+            data["forests"][system] = scorer._grow(own, seed)
+            data["texts"][system] = _read(own)
+        return cls(data)
+
+    def _grow(self, own: Sequence[Sample], seed: int) -> list[dict[str, list[Any]]]:
+        rows = np.vstack([self._with_relative(one) for one in own])
+        guilty = np.concatenate([np.eye(len(one.features.candidates))[one.culprit] for one in own])
+        return Forest.fit(rows, guilty, trees=TREES, leaf=LEAF, share=SHARE, seed=seed).data()
+
+    # Scoring ------------------------------------------------------------------------------------
+
+    def probabilities(self, sample: Sample) -> Floats:
+        """Return the probability of each candidate of a run; they sum to 1."""
+        return mixture([members for members in self.members(sample).values()])
+
+    def members(self, sample: Sample) -> dict[str, Floats]:
+        """Return what each member says; an unknown system is left to the member without positions."""
+        if sample.system not in self._systems:
+            return {"stranger": self._stranger.probabilities(self._scaled(sample)[:, self._unplaced])}
+        idf, text = self._texts[sample.system]
+        grown = self._forests[sample.system].probabilities(self._with_relative(sample)) + 1e-6
+        odds = grown / (1.0 - grown + 1e-6)
+        return {
+            "shared": self._shared.probabilities(self._doubled(sample)),
+            "forest": odds / odds.sum(),
+            "text": text.probabilities(_weighted(sample.words, idf)),
+        }
+
+    def examine(self, trace: Trace) -> list[Finding]:
+        """Return one finding a candidate step: its probability, and the features that speak for it."""
+        sample = sample_of(Case(trace, None, group=""))
+        self._check(sample)
+        if not sample.features.candidates:
+            return []
+        chances = self.probabilities(sample)
+        scaled = self._scaled(sample)
+        findings = []
+        for row, turn, chance in zip(scaled, sample.features.candidates, chances, strict=True):
+            text = f"resembles the culprits of {sum(self._data['runs'].values())} labelled runs: {self._why(row)}"
+            evidence = Evidence(layer=self.name, text=text, steps=(turn.step,), weight=float(chance))
+            findings.append(Finding(turn.step, float(chance), evidence))
+        return findings
+
+    def _why(self, row: Floats) -> str:
+        weights = self._shared.weights[: len(self.names)]
+        order = np.argsort(-(weights * row))[:3]
+        return ", ".join(f"{self.names[index]} {row[index]:+.1f} sd" for index in order)
+
+    def _check(self, sample: Sample) -> None:
+        if sample.features.candidates and sample.features.names != self.names:
+            raise UsageError("The scorer was fitted by a masfire with other features.", hint="Fit it again.")
+
+    def _scaled(self, sample: Sample) -> Floats:
+        return np.clip((sample.features.rows - self._mean) / self._scale, -4.0, 4.0)
+
+    def _doubled(self, sample: Sample) -> Floats:
+        scaled = self._scaled(sample)
+        return np.hstack([scaled, *(scaled * (sample.system == system) for system in self._systems)])
+
+    def _with_relative(self, sample: Sample) -> Floats:
+        rows = sample.features.rows
+        spread = rows.std(axis=0)
+        relative = np.where(spread > 1e-6, (rows - rows.mean(axis=0)) / (spread + 1e-9), 0.0)
+        return np.hstack([rows, relative])
+
+    # Files --------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as JSON."""
+        Path(path).write_bytes(msgspec.json.encode(self._data))
+
+    @classmethod
+    def load(cls, path: str | Path) -> StepScorer:
+        """Return a saved model; raise UsageError when the file is none. Loading runs no code."""
+        try:
+            data = msgspec.json.decode(Path(path).read_bytes())
+            if not isinstance(data, dict) or data.get("masfire") != VERSION:
+                raise ValueError(f"its version is not {VERSION}")
+            scorer = cls(data)
+            scorer._validate()
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise UsageError(f"This is no step scorer: {error}.", where=str(path)) from None
+        return scorer
+
+    def _validate(self) -> None:
+        width = len(self.names)
+        known = len(self._systems)
+        if self._mean.shape != (width,) or self._scale.shape != (width,) or not np.all(self._scale > 0):
+            raise ValueError("mean and scale do not fit the names")
+        if self._shared.weights.shape != (width * (1 + known),):
+            raise ValueError("the shared weights do not fit the names")
+        if self._stranger.weights.shape != (int(self._unplaced.sum()),):
+            raise ValueError("the weights for strangers do not fit the names")
+        for system in self._systems:
+            idf, text = self._texts[system]
+            if idf.shape != (BUCKETS,) or text.weights.shape != (BUCKETS,):
+                raise ValueError("the text weights have another size")
+            self._forests[system].validate(2 * width)
+
+
+def mixture(members: Sequence[Floats]) -> Floats:
+    """Return the normalised geometric mean of several distributions."""
+    logs = np.mean([np.log(member + 1e-9) for member in members], axis=0)
+    powers = np.exp(logs - logs.max())
+    return np.asarray(powers / powers.sum())
+
+
+def _seen(trace: Trace) -> tuple[Features, Floats]:
+    turns = turns_of(trace)
+    features = features_of(turns, question_of(trace))
+    return features, _bag(features.candidates)
+
+
+def _bag(turns: Sequence[Turn]) -> Floats:
+    bag = np.zeros((len(turns), BUCKETS))
+    for row, turn in enumerate(turns):
+        for word in set(_WORD.findall(turn.text[:_WORDS_LOOKED_AT].lower())):
+            bag[row, zlib.crc32(word.encode()) % BUCKETS] = 1.0
+    return bag
+
+
+def _read(own: Sequence[Sample]) -> dict[str, list[float]]:
+    bag = np.vstack([one.words for one in own])
+    seen = bag.sum(axis=0)
+    idf = np.where(seen >= 3, np.log(len(bag) / (seen + 1.0)), 0.0).clip(min=0.0)
+    groups: list[Group] = [(_weighted(one.words, idf), one.culprit) for one in own]
+    return {"idf": _short(idf), "weights": Softmax.fit(groups, l2=L2_TEXT).data()}
+
+
+def _weighted(words: Floats, idf: Floats) -> Floats:
+    raw = words * idf
+    return np.asarray(5.0 * raw / (np.linalg.norm(raw, axis=1, keepdims=True) + 3.0))
+
+
+def _short(values: Floats) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]

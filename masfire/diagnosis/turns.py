@@ -1,0 +1,97 @@
+"""A trace as turns: what each step said, who could be blamed for it, and what followed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+from masfire.errors import RefusedValue
+from masfire.trace.model import USER, Action, Decision, Message, Observation, Step, Trace
+from masfire.trace.payload import unpack
+
+MAX_TEXT = 20_000
+"""Characters of one turn that are looked at; what follows is ignored, so cost stays linear."""
+
+_TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|[^\W\d_][\w'-]*")
+_NUMBER_OR_NAME = re.compile(r"\b\d+(?:[.,:/]\d+)*\b|\b[A-Z][\w'-]+")
+_TOOL = re.compile(r"terminal|executor|\btool\b|interpreter", re.IGNORECASE)
+
+
+class Turn(Struct, frozen=True):
+    """One step read for diagnosis.
+
+    `blamable` is False for the task's author and for machines that only answer (tools, terminals).
+    `words` are its lower-cased tokens, `salient` its numbers and capitalised words (what facts are
+    made of), `failed` whether it is an observation that reports an error.
+    """
+
+    step: int
+    agent: str
+    role: str
+    kind: str
+    text: str
+    words: frozenset[str]
+    salient: frozenset[str]
+    blamable: bool
+    failed: bool = False
+
+
+def turns_of(trace: Trace) -> list[Turn]:
+    """Return one turn a step, in order; linear in the size of the trace."""
+    return [_turn(step) for step in trace.steps]
+
+
+def question_of(trace: Trace) -> str:
+    """Return the task's text, as far as the header holds it."""
+    return text_of(_decoded(trace.header.task))
+
+
+def text_of(value: Any) -> str:
+    """Return the scalars of a JSON value, joined: what it says, without its punctuation."""
+    if isinstance(value, str):
+        return value
+    parts: list[str] = []
+    pending, budget = [value], MAX_TEXT
+    while pending and budget > 0:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending.extend(reversed(item.values()))
+        elif isinstance(item, (list, tuple)):
+            pending.extend(reversed(item))
+        elif item is not None:
+            parts.append(str(item))
+            budget -= len(parts[-1]) + 1
+    return " ".join(parts)
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Return the lower-cased tokens of a text."""
+    return frozenset(token.lower() for token in _TOKEN.findall(text))
+
+
+def salient_of(text: str) -> frozenset[str]:
+    """Return the numbers and capitalised words of a text, lower-cased."""
+    return frozenset(token.lower() for token in _NUMBER_OR_NAME.findall(text))
+
+
+def _turn(step: Step) -> Turn:
+    text = text_of(_decoded(step.payload))[:MAX_TEXT]
+    body = step.body
+    machine = isinstance(body, (Observation, Decision)) and body.kind not in ("model_reply", "decision")
+    failed = isinstance(body, Observation) and not body.ok
+    said = isinstance(body, (Message, Action)) or (isinstance(body, Observation) and not machine)
+    tool = isinstance(body, Message) and (step.role == "tool" or bool(_TOOL.search(step.agent)))
+    return Turn(
+        step=step.step, agent=step.agent, role=step.role, kind=step.kind, text=text,
+        words=words_of(text), salient=salient_of(text), failed=failed,
+        blamable=said and not tool and step.agent != USER and step.kind != "model_call",
+    )  # fmt: skip
+
+
+def _decoded(payload: Any) -> Any:
+    try:
+        return unpack(payload) if payload else None
+    except RefusedValue:
+        return ""
