@@ -1,5 +1,9 @@
 """Governance: what agents may do, decided before it happens, logged, and closed by default."""
 
+from __future__ import annotations
+
+import os
+
 from masfire.governance.audit import AuditError, AuditLog, verify
 from masfire.governance.capabilities import AgentRules, Bound, Capability, Limits
 from masfire.governance.governor import Governor
@@ -9,5 +13,15 @@ from masfire.governance.ruling import Allow, Block, Blocked, Outcome, Proposal, 
 __all__ = [
     "AgentRules", "Allow", "AuditError", "AuditLog", "Block", "Blocked", "Bound", "Breaker", "Capability",
     "Governor", "Limits", "Lineage", "Outcome", "Policy", "Price", "Proposal", "Rewrite", "Ruling",
-    "TimeBudget", "ToolError", "allow", "verify",
+    "TimeBudget", "ToolError", "allow", "load_policy", "verify",
 ]  # fmt: skip
+
+
+def load_policy(path: str | os.PathLike[str]) -> Policy:
+    """Return the policy in a YAML file (`masfire: policy/v1`); reading it needs pydantic and PyYAML.
+
+    Raise PolicyErrors with every mistake and its place.
+    """
+    from masfire.governance.policyfile import load_policy as load
+
+    return load(path)

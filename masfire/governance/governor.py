@@ -104,20 +104,32 @@ class Governor:
             yield outer
             return
         token = _RUN.set(run)
-        with self._lock:
-            self._inside[run] = self._inside.get(run, 0) + 1
-            self._over.pop(run, None)
+        self.enter(run)
         try:
             yield run
         finally:
             _RUN.reset(token)
-            with self._lock:
-                self._inside[run] -= 1
-                last = not self._inside[run]
-                if last:
-                    del self._inside[run]
+            self.leave(run, status)
+
+    def current_run(self) -> str:
+        """Return the run of this context, or empty."""
+        return _RUN.get()
+
+    def enter(self, run: str) -> None:
+        """Begin a run, or join it; each `enter` needs its `leave`."""
+        with self._lock:
+            self._inside[run] = self._inside.get(run, 0) + 1
+            self._over.pop(run, None)
+
+    def leave(self, run: str, status: str = "completed") -> None:
+        """Leave a run; who leaves it last ends it."""
+        with self._lock:
+            self._inside[run] -= 1
+            last = not self._inside[run]
             if last:
-                self.end(run, status)
+                del self._inside[run]
+        if last:
+            self.end(run, status)
 
     def for_run(self, header: Header) -> Gatekeeper:
         """Return the interceptor that governs one recorded run (`session.run(interceptors=[governor])`)."""
@@ -132,6 +144,17 @@ class Governor:
             self._over.pop(run, None)
             self._runs[run] = RunState(self.policy, history)
         return history
+
+    @contextlib.contextmanager
+    def inside(self, run: str, agent: str = "") -> Iterator[None]:
+        """Join a run in this context (and act as `agent`) without ending it; an outer run wins."""
+        joined = _RUN.set(_RUN.get() or run)
+        named = _AGENT.set(agent or _AGENT.get())
+        try:
+            yield
+        finally:
+            _AGENT.reset(named)
+            _RUN.reset(joined)
 
     @contextlib.contextmanager
     def acting(self, agent: str) -> Iterator[None]:
@@ -228,11 +251,11 @@ class Governor:
                 grant, payload = self._screened(grant, self.guard.screen(proposal, payload))
             ruling = self._admit(proposal, grant, payload)
         except Refusal as refusal:
-            ruling = self._blocked(proposal, refusal)
+            ruling = self.blocked(proposal, refusal)
             if self._may_escalate(ruling):
                 ruling = self._escalated(ruling, self._asked_person(ruling))
         except Exception as failure:  # the governor blocks what it cannot judge
-            ruling = self._blocked(proposal, _broken(failure))
+            ruling = self.blocked(proposal, _broken(failure))
         return ruling
 
     async def adecide(self, proposal: Proposal) -> Ruling:
@@ -247,11 +270,11 @@ class Governor:
                 grant, payload = self._screened(grant, await self.guard.ascreen(proposal, payload))
             ruling = self._admit(proposal, grant, payload)
         except Refusal as refusal:
-            ruling = self._blocked(proposal, refusal)
+            ruling = self.blocked(proposal, refusal)
             if self._may_escalate(ruling):
                 ruling = self._escalated(ruling, await self._aasked_person(ruling))
         except Exception as failure:  # the governor blocks what it cannot judge
-            ruling = self._blocked(proposal, _broken(failure))
+            ruling = self.blocked(proposal, _broken(failure))
         return ruling
 
     def require(self, proposal: Proposal) -> Ruling:
@@ -388,7 +411,8 @@ class Governor:
             proposed if same else digest(payload), None, ticket,
         )  # fmt: skip
 
-    def _blocked(self, proposal: Proposal, refusal: Refusal) -> Ruling:
+    def blocked(self, proposal: Proposal, refusal: Refusal) -> Ruling:
+        """Return the ruling that refuses a proposal; it is logged and counts for quarantine."""
         ruling = Ruling(
             Outcome.BLOCK, refusal.rule, refusal.reason, proposal, EMPTY, refusal.evidence,
             digest(proposal.payload), "", refusal.error,
@@ -456,9 +480,9 @@ class Governor:
                     raise
                 return decided
         except Refusal as refusal:
-            return self._blocked(proposal, refusal)
+            return self.blocked(proposal, refusal)
         except Exception as failure:  # the governor blocks what it cannot judge
-            return self._blocked(proposal, _broken(failure))
+            return self.blocked(proposal, _broken(failure))
 
     # -- the log ----------------------------------------------------------------------------
 

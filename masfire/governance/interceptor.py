@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,9 +14,6 @@ from masfire.governance.policy import Policy
 from masfire.governance.ruling import Outcome, Proposal, Ruling
 from masfire.trace.model import Action, Decision, Message, Observation, Step
 from masfire.trace.payload import pack_or_refuse, unpack
-
-if TYPE_CHECKING:
-    from masfire.governance.governor import Governor
 
 QUIET = frozenset({"model_call", "memory_read", "message", "termination", "event"})
 """Kinds whose plain allowance is not noted in the trace (it is in the audit log)."""
@@ -49,10 +46,39 @@ class RecordedHistory(History):
         """Do nothing, as above."""
 
 
+class Court(Protocol):
+    """What the gatekeeper asks of a governor."""
+
+    @property
+    def waits(self) -> bool:
+        """Return whether a decision may have to be awaited."""
+
+    @property
+    def guard(self) -> object | None:
+        """Return the lineage guard, if messages are screened."""
+
+    def recorded(self, run: str) -> RecordedHistory | None:
+        """Begin a run whose history is its record."""
+
+    def decide(self, proposal: Proposal) -> Ruling:
+        """Return the ruling on a proposal."""
+
+    async def adecide(self, proposal: Proposal) -> Ruling:
+        """Return the ruling on a proposal."""
+
+    def finish(
+        self, ruling: Ruling, outcome: Any = None, *, ok: bool = True, tokens: int | None = None
+    ) -> None:
+        """Say what came of an allowed proposal."""
+
+    def abandon(self, ruling: Ruling) -> None:
+        """Take back an allowed proposal that never began."""
+
+
 class Gatekeeper:
     """Guards one recorded run for a governor; it is the interceptor that the recorder calls."""
 
-    def __init__(self, governor: Governor, run: str) -> None:
+    def __init__(self, governor: Court, run: str) -> None:
         self._governor, self._run = governor, run
         self._history = governor.recorded(run)
         self._open: dict[int, Ruling] = {}

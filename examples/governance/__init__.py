@@ -1,0 +1,1 @@
+"""Four ways to put a system under governance, three lines each."""
