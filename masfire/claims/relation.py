@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -65,13 +65,15 @@ class Known:
             self._places.setdefault(atom, []).append(place)
         return place
 
-    def relate(self, claim: Statement) -> Relation:
+    def relate(self, claim: Statement, *, among: Callable[[int], bool] | None = None) -> Relation:
         """Return how the known statements relate to `claim`: support first, then contradiction.
+
+        `among` says of a place whether its statement counts (all do without it).
 
         Support counts more than contradiction, since what is known may hold a value's history; a claim
         that one statement contradicts and none supports is contradicted.
         """
-        places = self._candidates(claim)
+        places = self._candidates(claim, among)
         best = UNRELATED
         rivals: list[Relation] = []
         for place in places:
@@ -88,13 +90,14 @@ class Known:
             return max(rivals, key=lambda found: found.score)
         return self._composed(claim, places, best)
 
-    def _candidates(self, claim: Statement) -> list[int]:
+    def _candidates(self, claim: Statement, among: Callable[[int], bool] | None) -> list[int]:
         """Return the places that share most with the claim, telling words first; the newest of equals."""
         counts: dict[int, float] = {}
         for atom in sorted(claim.atoms | claim.beside | _rivals(claim)):
             places = self._places.get(atom, ())
             weight = 1.0 / (1 + len(places))
-            for place in islice(reversed(places), POSTINGS):
+            allowed = filter(among, reversed(places)) if among is not None else reversed(places)
+            for place in islice(allowed, POSTINGS):
                 counts[place] = counts.get(place, 0.0) + weight
         ranked = sorted(counts, key=lambda place: (-counts[place], -place))
         return ranked[:CANDIDATES]

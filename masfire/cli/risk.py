@@ -1,0 +1,126 @@
+"""`masfire risk`: how far an error would come, before anything is injected."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from masfire.cli import EXIT_CODES
+from masfire.cli.options import formatted, print_json
+
+if TYPE_CHECKING:
+    from masfire.genealogy.dynamics import Topology
+    from masfire.trace.model import Trace
+
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+MOST_TRACES = 2_000
+
+
+@click.command(name="risk", epilog=EXIT_CODES)
+@click.argument("sources", nargs=-1, required=True, metavar="SYSTEM|TRACE...")
+@click.option("--beta", type=click.FloatRange(0, 1), help="Chance per round that an error is taken over.")
+@click.option("--delta", type=click.FloatRange(0, 1), help="Chance per round that an agent lets go.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Horizon (default: the agents, at least 5).")
+@click.option("--fan-in", type=click.IntRange(3, 99), default=3, show_default=True, help="For the advice.")
+@click.option("--fail-over", type=click.FloatRange(0, 1), help="Exit with 1 when coverage exceeds this.")
+@formatted
+def command(
+    sources: tuple[str, ...],
+    beta: float | None,
+    delta: float | None,
+    rounds: int | None,
+    fan_in: int,
+    fail_over: float | None,
+    form: str,
+) -> int:
+    """Say how far an error would spread in a SYSTEM, or in the system that TRACEs show.
+
+    A system is a LangGraph graph or what returns one, as package.module:name.
+
+    Prints the spectral criterion and the coverage after a finite number of rounds (a graph without cycles
+    has no spectrum and burns all the same), the worst seeds, and, from fault-free traces, whether the
+    team amplifies signal or error. Folders are searched for *.jsonl.
+
+    \b
+    Examples:
+      masfire risk examples.order_desk.star:build
+      masfire risk results/first/traces --beta 0.6 --delta 0.1
+    """
+    import msgspec
+
+    from masfire.genealogy.risk import assess
+
+    topology, traces = _read(sources)
+    risk = assess(topology, beta=beta, delta=delta, rounds=rounds or 0)
+    advice, measured = _advice(traces, fan_in)
+    if form == "json":
+        print_json(
+            {
+                "risk": msgspec.to_builtins(risk),
+                "sentence": risk.sentence,
+                "edges": [[topology.names[a], topology.names[b]] for a, b in topology.edges],
+                "advice": msgspec.to_builtins(advice),
+                "measured": measured,
+            }
+        )
+    else:
+        from masfire.reporting.cascade import risk_lines
+
+        for line in risk_lines(topology, risk, advice, measured):
+            click.echo(line)
+    return 1 if fail_over is not None and risk.curve[-1] > fail_over else 0
+
+
+def _read(sources: tuple[str, ...]) -> tuple[Topology, list[Trace]]:
+    from masfire.genealogy.dynamics import Topology
+    from masfire.genealogy.observed import observed_topology
+
+    if len(sources) == 1 and _REFERENCE.fullmatch(sources[0]) and not Path(sources[0]).exists():
+        from masfire.adapters.langgraph_topology import edges_of
+        from masfire.campaign.tasks import resolve
+
+        found: Any = resolve(sources[0], os.getcwd())
+        names, edges = edges_of(found() if callable(found) and not hasattr(found, "get_graph") else found)
+        return Topology.of(edges, names), []
+    traces = read_traces(sources)
+    return observed_topology(traces), traces
+
+
+def read_traces(sources: tuple[str, ...]) -> list[Trace]:
+    """Return the traces in files and folders, ground truth hidden; raise UsageError when there is none."""
+    from masfire.errors import UsageError
+    from masfire.trace.io import read_trace
+
+    files: list[Path] = []
+    for source in sources:
+        path = Path(source)
+        if not path.exists():
+            raise UsageError(
+                f"{source!r} is neither a file, a folder nor 'module:factory'.",
+                hint="Write for example examples.order_desk.star:build, or a trace.",
+            )
+        files += sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    if not files:
+        raise UsageError(f"There is no trace (*.jsonl) in {', '.join(sources)}.")
+    if len(files) > MOST_TRACES:
+        raise UsageError(f"{len(files)} traces are too many at once.", hint=f"Name at most {MOST_TRACES}.")
+    return [read_trace(file).blind() for file in files]
+
+
+def _advice(traces: list[Trace], fan_in: int) -> tuple[Any, dict[str, Any]]:
+    """Return the advisor's word and what was measured for it; nothing without enough to measure."""
+    if not traces:
+        return None, {}
+    from masfire.genealogy.observed import correlation, fidelity
+    from masfire.genealogy.synergy import advise
+
+    gamma, slots = fidelity(traces)
+    rho = correlation(traces)
+    measured = {"runs": len(traces), "fidelity": gamma, "slots": slots, "correlation": rho}
+    if gamma is None or rho is None:
+        return None, measured
+    return advise(fan_in, correlation=max(0.0, rho), fidelity=gamma), measured
