@@ -47,7 +47,7 @@ FETCHED = [
 ]
 RETRIED = [
     call("pay", n=1),
-    result("pay", of=0, error={"type": "Busy", "retryable": True, "retry_after_ms": 1500}),
+    result("pay", of=0, error={"type": "Busy", "retryable": True, "retry_after_ms": 800}),
     call("pay", n=1),
     result("pay", of=2, value="paid"),
 ]
@@ -144,7 +144,7 @@ CASES = (
         ("edit", 3, {"end": "none"}, PENDING),
     )),
     Case("retry_policy", {"max_attempts": 2}, RETRIED, (
-        ("drop", 1, OK), ("drop", 0, OK), ("double", 2, BAD), ("swap", 1, 2, OK),
+        ("drop", 1, OK), ("drop", 0, Status.INCONCLUSIVE), ("double", 2, BAD), ("swap", 1, 2, OK),
         ("edit", 1, {"error": {"type": "Denied", "retryable": False}}, BAD),
         ("edit", 1, {"error": {"type": "Busy", "retry_after_ms": 60_000}}, BAD),
         ("edit", 2, {"args": {"n": 2}}, OK),

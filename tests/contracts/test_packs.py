@@ -106,7 +106,7 @@ def test_a_fault_free_run_of_an_example_system_violates_nothing(system: str) -> 
     [
         ("message_cycle@reader", "no-message-to-oneself"),
         ("message_storm@reader?copies=8", "no-message-storm"),
-        ("message_broadcast_amplification@reader", "few-recipients"),
+        ("message_broadcast_amplification@clerk", "few-recipients"),
         ("role_ambiguity@reader", "one-role-a-prompt"),
         ("blind_trust@clerk", "prompts-do-not-order-blind-trust"),
         ("hallucination@reader", "messages-are-supported"),
