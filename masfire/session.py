@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from masfire.adapters.patching import Patch, Patches
 from masfire.errors import BudgetExceeded, Divergence, InvalidInjection, ReplayEnded, UsageError
 from masfire.recorder import Budget, Interceptor, Recorder, activate
+from masfire.recovery import Attempt
 from masfire.registry import Registry
 from masfire.trace.model import Header, Trace
 from masfire.trace.payload import pack
@@ -169,6 +170,28 @@ def run(
         elif "overflow" in recorder.notes and status == "error":
             status = "overflow"
         active.close(status, error)
+
+
+def attempt(
+    system: Callable[[Any], Any], task: Any, *, check: Callable[[Any, Any], Any], **options: Any
+) -> Attempt:
+    """Run `system(task)` once, recorded, and judge its answer by `check(task, answer)`.
+
+    `options` are those of `run` (interceptors, faults, seed, path, …). An exception of the system is a
+    failed attempt, not raised on: what `masfire.recovery.retry` tries again.
+    """
+    answer: Any = None
+    passed, error = False, ""
+    with contextlib.ExitStack() as stack:
+        active = stack.enter_context(run(task=task, **options))
+        try:
+            answer = system(task)
+            passed = bool(check(task, answer))
+            active.conclude(answer, success=passed)
+        except Exception as failure:  # whatever the system raises is what is to be recovered from
+            error = f"{type(failure).__name__}: {failure}"
+            active.close("error", error)
+    return Attempt(answer, passed, active.trace, error)
 
 
 def _injector(

@@ -239,11 +239,12 @@ class _Reader:
         values = set().union(*known.values()) if known else set()
         mine = {claim.value for claim in own}
         for claim in own:
-            if claim.kind == "number" and claim.value not in values:
+            numeric = claim.kind == "number" or (claim.kind == "slot" and claim.value[:1].isdigit())
+            if numeric and claim.value not in values:
                 names.add("claim:new-number")
             elif claim.kind == "entity" and claim.value not in values:
                 names.add("claim:new-name")
-            elif claim.kind == "slot" and claim.key in slots and claim.value not in slots[claim.key]:
+            if claim.kind == "slot" and claim.key in slots and claim.value not in slots[claim.key]:
                 names.add("claim:conflict")
         if own and known.get("number", set()) - mine:
             names.add("claim:lost-number")

@@ -1,0 +1,101 @@
+"""Lessons as files that people review: Markdown to read, YAML to keep under version control."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from masfire.errors import UsageError
+from masfire.knowledge.model import ErrorSchema, MistakeNote
+from masfire.knowledge.quoting import plain
+
+VERSION = "lessons/v1"
+MAX_BYTES = 16 * 1024 * 1024
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|!~])")
+
+
+class Lessons(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a lessons file holds."""
+
+    masfire: str
+    schemata: tuple[ErrorSchema, ...] = ()
+    notes: tuple[MistakeNote, ...] = ()
+
+
+def to_yaml(schemata: Iterable[ErrorSchema], notes: Iterable[MistakeNote]) -> str:
+    """Return the lessons as YAML, in order of their ids; `from_yaml` reads it back unchanged."""
+    import yaml
+
+    lessons = Lessons(VERSION, tuple(schemata), tuple(notes))
+    return yaml.safe_dump(msgspec.to_builtins(lessons), sort_keys=False, allow_unicode=False, width=100)
+
+
+def from_yaml(text: str, *, where: str = "") -> Lessons:
+    """Return the lessons of a YAML file; raise UsageError for anything else."""
+    import yaml
+
+    if len(text) > MAX_BYTES:
+        raise UsageError(f"A lessons file has at most {MAX_BYTES} characters.", where=where)
+    try:
+        lessons = msgspec.convert(yaml.load(text, Loader=_strict_loader()), Lessons)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise UsageError(
+            f"It holds no lessons: {error}.", hint="Export some by `masfire memory export`.", where=where
+        ) from None
+    if lessons.masfire != VERSION:
+        raise UsageError(f"It is {lessons.masfire!r}; this masfire reads {VERSION!r}.", where=where)
+    return lessons
+
+
+def to_markdown(schemata: Iterable[ErrorSchema], notes: Iterable[MistakeNote]) -> str:
+    """Return the lessons to read; text from traces is escaped, so that it formats and links nothing."""
+    lines = ["# Lessons", ""]
+    for note in notes:
+        trial = note.trial
+        lines += [
+            f"## {_safe(note.subject.key)} ({note.status})",
+            "",
+            f"* Mistake: {_safe(note.mistake)}",
+            f"* Right: {_safe(note.approach)}",
+            f"* Strategy: {_safe(note.strategy)}",
+            f"* Not when: {_safe(note.anti_patterns)}",
+            f"* From {note.support} failure(s): {_runs(note)}",
+        ]
+        if trial is not None:
+            verdict = f"{trial.wins} wins, {trial.losses} losses of {len(trial.batch)}"
+            lines.append(f"* Trial: {verdict}{_safe('; '.join(('', *trial.reasons)))}")
+        lines += [*(f"* Seen: {_safe(example)}" for example in note.examples), ""]
+    for schema in schemata:
+        lines += [
+            f"## How to recognise {_safe(schema.fault)} of {_safe(schema.role) or 'any agent'}",
+            "",
+            *(f"* {_safe(question)}" for question in schema.heuristics),
+            f"* Learnt from {schema.support} failure(s), recalled {schema.hits} time(s): {_runs(schema)}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _runs(entry: ErrorSchema | MistakeNote) -> str:
+    return ", ".join(f"{_safe(source.run)} step {source.step}" for source in entry.evidence[:5]) or "none"
+
+
+def _safe(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", plain(text, 400))
+
+
+def _strict_loader() -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Without aliases: a small file must not become a large value."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("aliases are not allowed")
+            return super().compose_node(parent, index)
+
+    return Loader
