@@ -1,10 +1,14 @@
-"""A recorded run of a plan, started again from what its trace says of how it was started."""
+"""A recorded run started again from what its trace says of how it was started: a plan's cell or a test."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from masfire.campaign.planfile import load_plan
@@ -78,6 +82,93 @@ def repeat_cell(
     return Repeated(trace, difference, divergence, stopped, result)
 
 
+ORDER = "MASFIRE_REPLAY"
+"""The environment variable that tells the pytest of a replay which run of its test to repeat, and how."""
+
+
+class Order(Struct, frozen=True):
+    """What the pytest of a replay is asked for.
+
+    `run` is the number of the test's run that the trace at `trace` holds, `faults` are addresses in
+    place of the recorded ones (None: those), `out` is where the new trace goes.
+    """
+
+    trace: str
+    out: str
+    run: int = 0
+    faults: tuple[str, ...] | None = None
+    strict: bool = True
+    live: bool = False
+    live_tools: bool = False
+    until: int | None = None
+
+
+class Heard(Struct, frozen=True):
+    """What the player in that pytest saw: calls answered, calls asked live, why and where it stopped."""
+
+    answered: int = 0
+    asked_live: int = 0
+    stopped: str = ""
+    message: str = ""
+    hint: str = ""
+    step: int = -1
+    agent: str = ""
+    path: str = ""
+    expected: Any = None
+    got: Any = None
+
+
+def heard_file(out: Path) -> Path:
+    """Return the file beside the new trace in which that pytest leaves what it heard."""
+    return out.with_name(f"{out.name}.heard")
+
+
 def repeat_test(path: Path, player: Player, *, out: Path, faults: tuple[str, ...] | None = None) -> Repeated:
-    """Run the test of the trace at `path` again in a pytest of its own, under the orders of `player`."""
-    raise UsageError(f"{path} is of a test.", hint="")
+    """Run the test of the trace at `path` again in a pytest of its own, under the orders of `player`.
+
+    It is started in the current directory, or in the folder above the trace from which its node id
+    leads to a file. What the player there saw is taken over into `player`. Raise UsageError when the
+    test cannot be found or run.
+    """
+    launch = player.trace.header.launch
+    node = str(launch_of(player.trace, "pytest"))
+    root = _root_of(node, path)
+    order = Order(
+        str(path.absolute()), str(out.absolute()), int(launch.get("run", 0)), faults,
+        player.strict, player.live, player.live_tools, player.until,
+    )  # fmt: skip
+    options = [str(option) for option in launch.get("options", ())]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", node, *options]
+    environment = {**os.environ, ORDER: msgspec.json.encode(order).decode()}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if not (out.is_file() and heard_file(out).is_file()):
+        said = f"{done.stdout[-1500:]}{done.stderr[-500:]}".strip()
+        raise UsageError(
+            f"pytest did not run {node} (exit code {done.returncode}): {said}",
+            hint="Start it where its tests are, with the plugins they need.",
+        )
+    heard = msgspec.json.decode(heard_file(out).read_bytes(), type=Heard)
+    heard_file(out).unlink()
+    player.answered, player.asked_live = heard.answered, heard.asked_live
+    left = None
+    if heard.message:
+        left = Divergence(
+            heard.message, step=heard.step, agent=heard.agent, path=heard.path, expected=heard.expected,
+            got=heard.got, hint=heard.hint,
+        )  # fmt: skip
+    trace = read_trace(out)
+    difference = None if heard.stopped and left is None else trace_difference(player.trace, trace)
+    return Repeated(trace, difference, left, heard.stopped)
+
+
+def _root_of(node: str, path: Path) -> Path:
+    """Return the folder from which a node id leads to a file."""
+    file = node.partition("::")[0]
+    here = Path.cwd()
+    for folder in (here, *path.absolute().parents):
+        if (folder / file).is_file():
+            return folder
+    raise UsageError(
+        f"The test {node} is neither under {here} nor beside the trace.",
+        hint="Go to the root directory of its test suite.",
+    )

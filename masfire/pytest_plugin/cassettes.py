@@ -2,131 +2,125 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from masfire.errors import Divergence
+from masfire.campaign.again import ORDER, Heard, Order, heard_file
 from masfire.trace.io import read_trace, save_trace
 from masfire.trace.model import Header, Trace
 
 if TYPE_CHECKING:
+    from masfire import session
     from masfire.pytest_plugin.settings import Settings
     from masfire.recorder.player import Player
 
-ORDER = "MASFIRE_REPLAY"
-"""The environment variable by which `masfire replay` says which run of which test to repeat, and how."""
+LONGEST = 90
+"""Characters of a test's name in the name of its cassette."""
 
 _UNSAVED = frozenset({"interrupted"})
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What `masfire replay` asks of the one test that it starts.
+class Playing:
+    """How one run of a test is played: by nobody, unless a subclass says otherwise."""
 
-    `run` is the number of the test's run that the trace at `trace` holds, `faults` are addresses in
-    place of the recorded ones (None: those), `out` is where the new trace goes.
-    """
-
-    trace: str
-    out: str
-    run: int = 0
+    player: Player | None = None
     faults: tuple[str, ...] | None = None
-    strict: bool = True
-    live: bool = False
-    live_tools: bool = False
-    until: int | None = None
+    out: Path | None = None
+    run: session.Run | None = None
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep, after the block, what is to be kept of the run in it."""
+        try:
+            yield
+        finally:
+            if self.run is not None:
+                self.keep(self.run)
+
+    def keep(self, run: session.Run) -> None:
+        """Do with the run, which is over, whatever is to be done."""
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """What the player of an ordered replay saw: calls answered and asked live, why it was stopped."""
-
-    answered: int = 0
-    asked_live: int = 0
-    stopped: str = ""
-    message: str = ""
-    step: int = -1
-    agent: str = ""
-    path: str = ""
-    expected: Any = None
-    got: Any = None
-
-
-class Cassette:
+class Cassette(Playing):
     """One run's cassette: who answers it, and whether it is saved when it is over."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        from masfire.recorder.player import Player
-
-        self.path, self.mode = path, settings.record
-        self.player: Player | None = None
-        there = path.is_file()
-        if self.mode == "all" or (self.mode in ("once", "new_episodes") and not there):
+        self.path = path
+        mode, there = settings.record, path.is_file()
+        if mode == "all" or (mode in ("once", "new_episodes") and not there):
             return
-        again = "Record it with --masfire-record=once."
-        if there:
-            again = "Record it again with --masfire-record=all, or what is new with new_episodes."
-        self.player = Player(
-            read_trace(path) if there else Trace(Header(run="none"), ()),
-            strict=False,
-            live=self.mode == "new_episodes",
-            live_tools=settings.live_tools,
-            hint=again if there else f"There is no cassette {path}. {again}",
+        hint = "Record it again with --masfire-record=all, or what is new with new_episodes."
+        if not there:
+            hint = f"There is no cassette {path}; record it with --masfire-record=once."
+        self.player = _player(
+            path, strict=False, live=mode == "new_episodes", live_tools=settings.live_tools, hint=hint
         )
 
-    def keep(self, trace: Trace) -> None:
+    def keep(self, run: session.Run) -> None:
         """Save the run as the cassette, if it has something to keep that the cassette lacks."""
-        played = self.player
-        if played is not None and (not played.live or not played.asked_live):
+        played, trace = self.player, run.trace
+        if played is not None and not played.asked_live:
             return
         if len(trace) and trace.end is not None and trace.end.status not in _UNSAVED:
             save_trace(trace, self.path)
 
 
-def cassette(item: pytest.Item, settings: Settings, count: int) -> Cassette | None:
-    """Return the cassette of the `count`-th run of a test; None when no record mode is set."""
+class Ordered(Playing):
+    """The run that `masfire replay` asks for, or another of the same test, answered from its own trace."""
+
+    def __init__(self, order: Order, count: int) -> None:
+        trace = Path(order.trace)
+        if count == order.run:
+            self.player = _player(
+                trace, strict=order.strict, live=order.live, live_tools=order.live_tools, until=order.until
+            )
+            self.faults, self.out = order.faults, Path(order.out)
+            return
+        stem = trace.stem.removesuffix(f"-{order.run}") if order.run else trace.stem
+        beside = trace.with_name(f"{stem}-{count}.jsonl" if count else f"{stem}.jsonl")
+        self.player = _player(beside, strict=False, live_tools=order.live_tools)
+
+    def keep(self, run: session.Run) -> None:
+        """Write down beside the new trace what the player saw, for who gave the order."""
+        if self.out is None or self.player is None:
+            return
+        left, ended = self.player.divergence, self.player.ended
+        heard = Heard(self.player.answered, self.player.asked_live, str(ended or ""))
+        if left is not None:
+            heard = Heard(
+                heard.answered, heard.asked_live, heard.stopped, left.message, left.hint, left.step,
+                left.agent, left.path, left.expected, left.got,
+            )  # fmt: skip
+        heard_file(self.out).write_bytes(msgspec.json.encode(heard, enc_hook=str))
+
+
+def playing(item: pytest.Item, settings: Settings, count: int) -> Playing:
+    """Return how the `count`-th run of a test is played."""
+    text = os.environ.get(ORDER)
+    if text:
+        return Ordered(msgspec.json.decode(text, type=Order), count)
     if not settings.record:
-        return None
+        return Playing()
     name = item.nodeid.partition("::")[2] or item.name
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-")
-    if slug != name.replace("::", "-") or len(slug) > 100:  # two tests must not share one
-        slug = f"{slug[:90]}-{hashlib.sha256(item.nodeid.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    if slug != name.replace("::", "-") or len(slug) > LONGEST:  # two tests must not share one
+        digest = hashlib.sha256(item.nodeid.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        slug = f"{slug[:LONGEST]}-{digest}"
     number = f"-{count}" if count else ""
     folder = item.path.parent / settings.cassettes / item.path.stem
     return Cassette(folder / f"{slug}{number}.jsonl", settings)
 
 
-def ordered() -> Order | None:
-    """Return what `masfire replay` asks for, if it started this process."""
-    text = os.environ.get(ORDER)
-    return msgspec.json.decode(text, type=Order) if text else None
-
-
-def player_of(order: Order) -> Player:
-    """Return the player that carries out an order."""
+def _player(path: Path, **options: Any) -> Player:
     from masfire.recorder.player import Player
 
-    return Player(
-        read_trace(order.trace),
-        strict=order.strict,
-        live=order.live,
-        live_tools=order.live_tools,
-        until=order.until,
-    )
-
-
-def report(order: Order, player: Player) -> None:
-    """Write down beside the new trace what the player saw, for who gave the order."""
-    left = player.divergence
-    where: dict[str, Any] = {}
-    if isinstance(left, Divergence):
-        where = {"message": str(left), "step": left.step, "agent": left.agent, "path": left.path}
-        where |= {"expected": left.expected, "got": left.got}
-    stopped = str(player.ended) if player.ended is not None else ""
-    heard = Heard(player.answered, player.asked_live, stopped, **where)
-    Path(f"{order.out}.heard").write_text(json.dumps(msgspec.to_builtins(heard), default=str), "utf-8")
+    there = path.is_file()
+    return Player(read_trace(path) if there else Trace(Header(run="none"), ()), **options)

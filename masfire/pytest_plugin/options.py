@@ -21,6 +21,10 @@ HELP = {
     "control": "Whether every expanded test also gets a fault-free case for each seed (true or false).",
     "contracts": "Contracts (a file, a folder or a pack) that recorded tests are judged by. Replaces the "
     "markers' (repeatable).",
+    "record": "Answer models from cassettes: none (only from them), once (record what has no cassette), "
+    "new_episodes (also what is new in one) or all (record anew).",
+    "cassettes": "Folder for cassettes, beside each test's file (default masfire_traces).",
+    "live_tools": "Whether tools run for real in a run answered from a cassette (default true).",
     "budget_steps": "Steps after which a run is stopped (0: unlimited; default 100000).",
     "budget_calls": "Model calls after which a run is stopped (0: unlimited; default 2000).",
     "budget_seconds": "Seconds after which a run is stopped at its next step (0: unlimited; the default).",

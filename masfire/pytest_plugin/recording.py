@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from masfire import session
-from masfire.errors import InvalidInjection, UsageError
-from masfire.pytest_plugin import contracts, settings
+from masfire.errors import Divergence, InvalidInjection, UsageError
+from masfire.pytest_plugin import cassettes, contracts, settings
 from masfire.pytest_plugin.excerpt import excerpt, shown
 from masfire.pytest_plugin.expansion import Ask, addresses
 from masfire.recorder import Budget, paused
@@ -91,15 +91,21 @@ class Recording:
         more.setdefault("budget", Budget(int(limits["steps"]), int(limits["calls"]), limits["seconds"]))
         more.setdefault("task", self.ask.task)
         more.setdefault("system", self.ask.system)
-        with session.run(
-            list(plan),
-            seed=cell.seed if seed is None else seed,
-            path=self._path() if save else None,
-            launch={"pytest": self.item.nodeid},
-            privacy=given.privacy,
-            redact=given.redact,
-            **more,
-        ) as run:
+        tape = cassettes.playing(self.item, given, len(self.runs))
+        with (
+            tape.kept(),
+            session.run(
+                list(plan if tape.faults is None else tape.faults),
+                seed=cell.seed if seed is None else seed,
+                path=tape.out or (self._path() if save else None),
+                launch=self._launch(),
+                privacy=given.privacy,
+                redact=given.redact,
+                replay=tape.player,
+                **more,
+            ) as run,
+        ):
+            tape.run = run
             needs = self.ask.require_witnessed if require_witnessed is None else require_witnessed
             recorded = Recorded(run, explicit, needs)
             self.runs.append(recorded)
@@ -112,6 +118,14 @@ class Recording:
             recorded.ok = True
         if explicit and needs:
             run.require_witnessed()
+
+    def _launch(self) -> dict[str, Any]:
+        """Return how to start this run again."""
+        options = self.settings.replay_arguments()
+        launch: dict[str, Any] = {"pytest": self.item.nodeid}
+        if self.runs:
+            launch["run"] = len(self.runs)
+        return {**launch, "options": options} if options else launch
 
     def _path(self) -> Path:
         directory = self.settings.directory
@@ -218,8 +232,8 @@ def annotate(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     recording = item.stash.get(RECORDING, None)
     if recording is None:
         return
-    if call.excinfo is not None and call.excinfo.errisinstance(InvalidInjection):
-        report.outcome = "failed"  # an expected failure must not hide that nothing was injected
+    if call.excinfo is not None and call.excinfo.errisinstance((InvalidInjection, Divergence)):
+        report.outcome = "failed"  # an expected failure must hide neither
         report.__dict__.pop("wasxfail", None)
         report.longrepr = shown(str(call.excinfo.value), 4_000)
     command = replay(item)

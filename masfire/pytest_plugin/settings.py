@@ -12,6 +12,8 @@ import pytest
 from masfire.pytest_plugin.options import HELP, option
 
 REPORTS = ("all", "failures", "none")
+MODES = ("none", "once", "new_episodes", "all")
+"""Record modes, as VCR names them."""
 
 _DEFAULTS = {"budget_steps": 100_000, "budget_calls": 2_000, "budget_seconds": 0.0}
 
@@ -34,12 +36,24 @@ class Settings:
     redact: tuple[str, ...]
     control: bool
     contracts: tuple[str, ...]
+    record: str
+    cassettes: str
+    live_tools: bool
     budget: dict[str, float]
     given: dict[str, Any]
 
     def overrides(self, name: str) -> bool:
         """Return whether the command line (not the ini file) has the option."""
         return name in self.given
+
+    def replay_arguments(self) -> list[str]:
+        """Return the same options as arguments of a command, without those of recording."""
+        return [
+            f"{option(name)}={item}"
+            for name, value in self.given.items()
+            if name not in ("dir", "report", "record", "cassettes")
+            for item in (value if isinstance(value, list) else [value])
+        ]
 
     def replay_options(self) -> str:
         """Return the command-line options that a replay of one test has to repeat, quoted."""
@@ -92,12 +106,27 @@ def _read(config: pytest.Config) -> Settings:
         redact=(*(config.getini("masfire_redact") or ()), *given.get("redact", ())),
         control=_choice("control", str(value("control") or "false").lower(), ("true", "false")) == "true",
         contracts=tuple(filter(None, (text.strip() for text in value("contracts") or ()))),
+        record=_mode(value("record") or "", str(value("privacy") or "")),
+        cassettes=value("cassettes") or "masfire_traces",
+        live_tools=_choice("live_tools", str(value("live_tools") or "true").lower(), ("true", "false"))
+        == "true",
         budget={
             name.removeprefix("budget_"): _limit(name, value(name), default)
             for name, default in _DEFAULTS.items()
         },
         given=given,
     )
+
+
+def _mode(text: str, privacy: str) -> str:
+    if not text:
+        return ""
+    if privacy == "content-off":
+        raise pytest.UsageError(
+            f"{option('record')}={text} cannot work with {option('privacy')}=content-off: a cassette without "
+            "content holds no answers. Use redacted or full."
+        )
+    return _choice("record", text, MODES)
 
 
 def _limit(name: str, text: str | None, default: float) -> float:

@@ -35,8 +35,8 @@ class Player:
     Without it only the calls matter: each is answered by what its agent's same request was answered
     before, in order. `live` says what becomes of a request which the record cannot answer: True asks the
     model (runs the tool), False is a Divergence. `live_tools` runs all tools for real. `until` stops the
-    run after that step. Steps of parallel agents come in the recorded order as long as the run says what
-    the record says.
+    run after that step; `hint` is added to what is told of a request without an answer. Steps of
+    parallel agents come in the recorded order as long as the run says what the record says.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Player:
         live_tools: bool = False,
         until: int | None = None,
         patience: float = PATIENCE,
+        hint: str = "",
     ) -> None:
         if until is not None and not 0 <= until < len(trace):
             raise UsageError(
@@ -63,13 +64,14 @@ class Player:
         self.left_at = -1
         """The first step that is not the recorded one (-1: none so far)."""
         self._tools_answered = 0
-        self._until = until
+        self.until = until
         self._patience = patience
+        self._hint = hint
         self._changed = threading.Condition()
         self._parallel = _first_overlap(trace.steps)
         status = trace.end.status if trace.end is not None else ""
-        self._breaks_off = trace.end is None or status in _BROKEN_OFF
-        self._cut_short = status if status in _CUT_SHORT else ""
+        self._breaks_off = strict and (trace.end is None or status in _BROKEN_OFF)
+        self._cut_short = status if strict and status in _CUT_SHORT else ""
         self._run_over = False
 
     @property
@@ -130,7 +132,7 @@ class Player:
         try:
             if self.left_at < 0:
                 self._compare(steps, index)
-            if self._until == index and self.ended is None:
+            if self.until == index and self.ended is None:
                 self.ended = ReplayEnded(f"Stopped after step {index}, as asked.")
         finally:
             with self._changed:
@@ -247,6 +249,7 @@ class Player:
             self._diverge(
                 f"The record has no further {told} of {step.agent}; step {call} cannot be answered.",
                 step=call, agent=step.agent, expected=NOTHING, got=asked(steps, call),
+                hint=self._hint,
             )  # fmt: skip
         else:
             one = value_difference(self.tape.asked(near), asked(steps, call))
@@ -255,6 +258,7 @@ class Player:
                 f"The record has no answer to the {told} of {step.agent} at step {call}: nearest is that of "
                 f"step {near}, where {path or 'it'} is {_shown(expected, got)}, not {_shown(got, expected)}.",
                 step=call, agent=step.agent, path=path, expected=expected, got=got,
+                hint=self._hint,
             )  # fmt: skip
         if self.divergence is None:  # _diverge has just set it
             raise AssertionError

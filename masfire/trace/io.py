@@ -3,6 +3,9 @@
 from masfire.trace.limits import Limits
 from masfire.trace.reader import Record, iter_records, read_trace
 from masfire.trace.scan import Seen, scan
-from masfire.trace.writer import MemorySink, TraceWriter
+from masfire.trace.writer import MemorySink, TraceWriter, save_trace
 
-__all__ = ["Limits", "MemorySink", "Record", "Seen", "TraceWriter", "iter_records", "read_trace", "scan"]
+__all__ = [
+    "Limits", "MemorySink", "Record", "Seen", "TraceWriter", "iter_records", "read_trace", "save_trace",
+    "scan",
+]  # fmt: skip

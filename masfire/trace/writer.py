@@ -18,7 +18,7 @@ import msgspec
 from masfire.errors import RecordingError, RefusedValue
 from masfire.trace import lines
 from masfire.trace.lines import Join, Torn, compose, encode_record
-from masfire.trace.model import End, Header, Injection, Original, Step
+from masfire.trace.model import End, Header, Injection, Original, Step, Trace
 from masfire.trace.payload import REFUSED, Payload, pack_or_refuse, unpack
 from masfire.trace.reader import survey
 from masfire.trace.redact import Redactor
@@ -231,6 +231,38 @@ class TraceWriter:
     def _join(self, join: Join) -> None:
         self._writer, self._seq, self._debt = f"{os.getpid()}-{os.urandom(4).hex()}", 0, 0
         self._append(Join, encode_record(join))
+
+
+def save_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
+    """Write a whole trace to a file, replacing one that is there only when all is written.
+
+    Nothing is redacted: a recorded trace already is. Raise RecordingError when it cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with _recording(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    marks: dict[int, list[Step]] = {}
+    for mark in trace.injections:
+        marks.setdefault(mark.step, []).append(mark)
+    originals = {original.call: original for original in trace.originals}
+    try:
+        with TraceWriter(part, trace.header) as writer:
+            for step in trace.steps:
+                for mark in marks.pop(step.step, ()):
+                    writer.write(mark)
+                writer.write(step)
+                if step.step in originals:
+                    writer.keep(originals[step.step])
+            for rest in marks.values():
+                for mark in rest:
+                    writer.write(mark)
+            writer.close(trace.end)
+        with _recording(target):
+            os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 class MemorySink:
