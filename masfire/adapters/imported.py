@@ -23,6 +23,7 @@ class Imported(Struct, frozen=True):
 
     `group` names what must stay on one side of a split; `expected` is the right answer or the
     expected calls, for evidence that may use them; `ignored` counts what was not understood, by kind.
+    `begins` says at which step each message of the source begins (empty: step i is message i).
     """
 
     trace: Trace
@@ -30,6 +31,7 @@ class Imported(Struct, frozen=True):
     group: str = ""
     expected: Any = None
     ignored: dict[str, int] = {}
+    begins: tuple[int, ...] = ()
 
 
 class Unread(Struct, frozen=True):
@@ -63,6 +65,21 @@ def read_json(path: str | Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"This is no JSON file: {error}.", where=str(path)) from None
+
+
+def read_lines(path: str | Path) -> list[Any]:
+    """Return the JSON values of a JSON Lines file; raise UsageError naming the bad line (1-based)."""
+    path = Path(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise UsageError(f"The file is larger than {MAX_BYTES} bytes.", where=str(path))
+    values = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
+        if line.strip():
+            try:
+                values.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise UsageError(f"This is no JSON: {error}.", where=f"{path}:{number}") from None
+    return values
 
 
 def trace_of_messages(

@@ -86,7 +86,7 @@ def _turn(step: Step) -> Turn:
     return Turn(
         step=step.step, agent=step.agent, role=step.role, kind=step.kind, text=text,
         words=words_of(text), salient=salient_of(text), failed=failed,
-        blamable=said and not tool and step.agent != USER and step.kind != "model_call",
+        blamable=said and not tool and step.agent not in (USER, "system") and step.kind != "model_call",
     )  # fmt: skip
 
 
