@@ -97,6 +97,8 @@ def core(formula: Formula, scope: Names = NONE) -> Formula:
     if isinstance(formula, Exists):
         name = formula.name
         operand = formula.operand
+        if name not in free(operand):  # nothing is said of it
+            return core(operand, scope)
         while name in scope:
             name += "'"
         if name != formula.name:

@@ -76,7 +76,7 @@ class Program:
         state: list[Any] = [None] * self.plan.slots
         state[0] = 0
         for table in self.plan.order:
-            state[table.slot] = table.fresh()
+            state[table.slot] = table.fresh(causal=self.causal)
             for slot in table.indexes.values():
                 state[slot] = {}
         return state
@@ -137,7 +137,7 @@ class Program:
                     self._write_custom(solver, number, ready)
             elif isinstance(rule, AtEnd):
                 if end:
-                    self._write_judged(solver, number, ready)
+                    passes |= self._write_judged(solver, number, ready)
                 else:  # the tables of what it asks at the end
                     _Planning(solver).judged(self, number, ready)
             elif end:

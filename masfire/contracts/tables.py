@@ -42,9 +42,9 @@ class Table(Struct, eq=False):
     dense: bool = False
     indexes: dict[tuple[str, ...], int] = {}
 
-    def fresh(self) -> Any:
-        """Return the state before the first step."""
-        never: Any = NEVER if self.timed else -1
+    def fresh(self, *, causal: bool) -> Any:
+        """Return the state before the first step (in causal order: the set of steps, as a mask)."""
+        never: Any = 0 if causal else NEVER if self.timed else -1
         if self.dense:
             return [-1, {}]
         if self.vars:
