@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from masfire import yamlfile
 from masfire.errors import MasfireError, UsageError
-from masfire.governance.capabilities import SECTIONS, Rulebook
-from masfire.governance.policy import Policy
+from masfire.governance.capabilities import SECTIONS, AgentRules, Limits, Rulebook
+from masfire.governance.policy import Breaker, Lineage, Policy, Price, TimeBudget
 from masfire.yamlfile import Mistake
 
 MAX_AGENTS = 1_000
@@ -130,9 +130,7 @@ class PolicyFile(_Model):
     masfire: Literal["policy/v1"]
     agents: Annotated[dict[str, AgentFile], Field(max_length=MAX_AGENTS)] = {}
     run: LimitsFile | None = None
-    contracts: list[str] = Field(
-        [], description="Contract files or folders (relative to this file), or packs."
-    )
+    contracts: list[str] = Field([], description="Contract files, folders (relative to this file) or packs.")
     retries: bool = Field(True, description="Whether the two built-in retry contracts hold.")
     lineage: LineageFile | None = None
     breaker: BreakerFile | None = None
@@ -198,7 +196,15 @@ def _value(read: PolicyFile, name: str) -> Policy:
     fields: dict[str, Any] = read.model_dump(exclude={"masfire", "contracts"}, exclude_unset=True)
     for agent in fields.get("agents", {}).values():
         agent.setdefault("deny", [])
-    return msgspec.convert({**fields, "source": name}, Policy)
+    made = {key: msgspec.convert(value, _TYPES[key]) for key, value in fields.items()}
+    return Policy(source=name, **made)
+
+
+_TYPES: dict[str, Any] = {
+    "agents": dict[str, AgentRules], "run": Limits | None, "retries": bool, "lineage": Lineage | None,
+    "breaker": Breaker | None, "quarantine": int | None, "prices": dict[str, Price], "seconds": float,
+    "time_budget": TimeBudget | None,
+}  # fmt: skip
 
 
 def _contracts(read: PolicyFile, folder: Path | None, name: str, node: Any) -> tuple[Any, ...]:
@@ -241,7 +247,7 @@ def _keys_at(location: Sequence[int | str]) -> list[str]:
         fields: Mapping[str, Any] = getattr(model, "model_fields", {})
         if part not in fields:
             continue  # a name that the user chose
-        found = [kind for kind in _models_in(fields[str(part)].annotation)]
+        found = _models_in(fields[str(part)].annotation)
         model = found[0] if found else model
     return sorted(getattr(model, "model_fields", {}))
 
