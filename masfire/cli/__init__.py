@@ -22,6 +22,7 @@ Exit codes:
 _COMMANDS = {
     "campaign": "Break systems by faults and measure what they survive.",
     "check": "Judge traces and event logs by contracts.",
+    "contracts": "Check, explain and test contracts themselves.",
     "doctor": "Say what is missing: for a plan, for a trace, or here.",
     "faults": "List the faults, or explain one.",
     "genealogy": "Show which claim of a trace came from which.",

@@ -157,7 +157,10 @@ class FileReading:
             prefix = f"Contract {raw['id']!r}: " if isinstance(raw.get("id"), str) else ""
             for mistake in validation.explained(error, raw, node, model):
                 self.mistakes.append(Mistake(mistake.line, prefix + mistake.what, mistake.column))
-            return None
+            try:  # the rest may have mistakes, too
+                written = model.model_validate(validation.without_unknown_keys(error, raw))
+            except ValidationError:
+                return None
         define = self._definitions(written.define or None, (*place, "define"), define)
         before = len(self.mistakes)
         compiled = _Compilation(self, written, place, define)
@@ -321,14 +324,14 @@ class _Compilation:
             return ("args",)
 
     def _catches(self) -> tuple[str, ...]:
-        from masfire import taxonomy
+        from masfire.taxonomy import load
 
         found = []
         for index, name in enumerate(self.written.catches):
             try:
-                found.append(taxonomy.load().entry(name).name)
+                found.append(load().entry(name).name)
             except UnknownName as error:
-                self._say(("catches", index), str(error))
+                self._say(("catches", index), f"{error.message} {error.hint}")
         return tuple(found)
 
     def _retire(self) -> Retire | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import yaml
@@ -25,6 +26,16 @@ def explained(
         told.add(location)
         where = find(node, location) if location else node
         yield Mistake(line_of(where), _sentence(detail, location, model), column_of(where))
+
+
+def without_unknown_keys(error: ValidationError, raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a contract without the keys that it may not have; None when something else is wrong too."""
+    extra = {
+        each["loc"][0]
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+        if each["type"] == "extra_forbidden" and len(each["loc"]) == 1
+    }
+    return {key: value for key, value in raw.items() if key not in extra} if extra else None
 
 
 def near(name: str, known: Sequence[str]) -> str:
@@ -68,8 +79,11 @@ def _sentence(detail: Any, location: tuple[int | str, ...], model: type[BaseMode
         return f"Unknown key {place!r}.{near(str(location[-1]), known)} Known: {', '.join(sorted(known))}."
     if detail["type"] == "missing":
         return f"Key {place!r} is missing."
-    message = str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
     given = detail.get("input")
+    if detail["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", str(detail["msg"]))
+        return f"{place}: unknown {short(repr(given))}.{near(str(given), known)} Known: {', '.join(known)}."
+    message = str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
     shown = "" if isinstance(given, dict | list) else f" (got {short(repr(given))})"
     return f"{place}: {short(message[:1].lower() + message[1:])}{shown}."
 

@@ -239,6 +239,7 @@ class Elaborator:
         if name.lower() in FUTURE:
             return self.wrong(span, scope, future(name))
         known = [*self.definitions, *atoms.ATOMS, *terms.FUNCTIONS, *terms.FOLDS, "present"]
+        known += ["once", "prev", "historically"]
         shown = ".".join(map(str, path))
         return self.wrong(
             span,
