@@ -189,6 +189,7 @@ def check_log(log: EventLog, contracts: Sequence[Contract], *, told: int = TOLD)
     steps = log.steps
     if shown and log.again:
         shown = _with_steps(shown, log)
+        lines |= {step: log.line(step) for told in shown for step in told.steps}
     return Checked(
         log.path, steps, "" if damage else "completed", verdicts, tuple(shown), lines, True, damage
     )

@@ -57,16 +57,16 @@ def summary_lines(check: Check) -> Iterator[str]:
 def told_lines(told: Told, contract: Contract, checked: Checked) -> list[str]:
     """Return the report of one violation, in the order in which one reads it."""
     found = told.violation
-    noun = "line" if checked.log else "step"
     lines = [f"{printable(found.contract)}  {printable(found.where or contract.where)}".rstrip()]
     if contract.description:
         lines.append(f"  {printable(contract.description.strip(), limit=300)}")
     if found.reason:
         lines.append(f"  {printable(found.reason, limit=500)}")
     blame = f", blame {_place(found.blame, checked)}" if found.blame != found.violated_at else ""
-    lines.append(f"  {noun:<9}{_place(found.violated_at, checked)}{blame}")
-    who = printable(found.agent, limit=60) or "none"
-    lines.append(f"  agent    {who}{f'   role {printable(found.role, limit=60)}' if found.role else ''}")
+    lines.append(f"  at       {_place(found.violated_at, checked)}{blame}")
+    if found.agent:
+        role = f"   role {printable(found.role, limit=60)}" if found.role else ""
+        lines.append(f"  agent    {printable(found.agent, limit=60)}{role}")
     if found.binding:
         lines.append(f"  for      {_values(found.binding)}")
     if found.formula:
@@ -95,6 +95,8 @@ def marked(step: Step, path: Path = (), *, width: int = WIDTH) -> str:
     except RefusedValue as refused:
         return printable(refused.message, limit=width)
     place = _within(step, value, path) if path else None
+    if step.kind == "event" and isinstance(value, dict) and list(value) == ["args"]:
+        value, place = value["args"], place[1:] if place else None
     if place is None:
         return printable(_text(value), limit=width)
     before, guilty, after = _parted(value, place)

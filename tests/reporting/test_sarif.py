@@ -126,7 +126,7 @@ def test_the_report_tells_in_the_order_in_which_one_reads() -> None:
         "answers: pending (an obligation is open)",
         "wire-under-limit  contracts/desk.yaml:4:5",
         "25000 is greater than the maximum",
-        "step     #2",
+        "at       #2",
         "agent    payer   role cashier",
         'for      args.order = "o7"',
         "false    args.amount <= 10000",
