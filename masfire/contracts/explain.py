@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from masfire.contracts.core import core, free, twins
@@ -35,9 +36,18 @@ class Explanation:
         saw: dict[str, Any] = {}
         self._collect(part, saw)
         witnesses: dict[str, Witness] = {}
-        for node in _operators(self._core(part)):
+        text, operators = self._once_only("parts", part, lambda: (show(part), _operators(self._core(part))))
+        for node in operators:
             self._witness(node, witnesses)
-        return show(part), tuple(list(saw.items())[:MOST]), tuple(list(witnesses.values())[:MOST])
+        return text, tuple(list(saw.items())[:MOST]), tuple(list(witnesses.values())[:MOST])
+
+    def _once_only(self, what: str, node: Any, make: Callable[[], Any]) -> Any:
+        """Return what never changes about a part of this contract's formulas; made once."""
+        key = (what, id(node), self.end)
+        known = self.program.remembered.get(key)
+        if known is None or known[0] is not node:
+            known = self.program.remembered[key] = (node, make())
+        return known[1]
 
     def cause(self) -> str:
         """Return why the formula is unknown: the fields that are absent."""
@@ -54,14 +64,18 @@ class Explanation:
         return twins(core(part, frozenset(self.ready.names)), whole)
 
     def _ask(self, kind: str, node: Any, certain: bool = True) -> Any:
-        names = tuple(sorted(free(node)))
-        values = tuple(self.env[name] for name in names)
-        function = self.program.value(kind, node, names, certain, self.end)
+        names, function = self._once_only(f"{kind} {certain}", node, lambda: self._asker(kind, node, certain))
+        values = tuple([self.env[name] for name in names])
         return function(self.state, self.view, self.moment, None, values)
+
+    def _asker(self, kind: str, node: Any, certain: bool) -> Any:
+        names = tuple(sorted(free(node)))
+        reduced = self._core(node) if kind == "truth" else node
+        return names, self.program.value(kind, reduced, names, certain, self.end)
 
     def _true(self, part: Formula, certain: bool) -> bool:
         try:
-            return bool(self._ask("truth", self._core(part), certain))
+            return bool(self._ask("truth", part, certain))
         except (LookupError, TypeError, AttributeError, AssertionError):
             return False
 
@@ -105,12 +119,15 @@ class Explanation:
 
     def _collect_term(self, term: Any, saw: dict[str, Any]) -> None:
         try:
-            wanted = core(Compare("==", term, term), frozenset(self.ready.names))
-            assert isinstance(wanted, Compare)  # noqa: S101 - a comparison stays one
-            value = self._ask("term", wanted.left)
+            value = self._ask("term", self._once_only("core", term, lambda: self._core_term(term)))
         except (LookupError, TypeError, AttributeError, AssertionError):
             return
         saw[show_term(term)] = value.text if isinstance(value, Absence) else thaw(value)
+
+    def _core_term(self, term: Any) -> Any:
+        wanted = core(Compare("==", term, term), frozenset(self.ready.names))
+        assert isinstance(wanted, Compare)  # noqa: S101 - a comparison stays one
+        return wanted.left
 
     def _witness(self, node: Formula, witnesses: dict[str, Witness]) -> None:
         if not free(node) <= self.env.keys():
@@ -119,7 +136,7 @@ class Explanation:
             began, ended = self._ask("stamps", node)
         except (LookupError, TypeError, AttributeError, AssertionError):
             return
-        what, rival = _named(node)
+        what, rival = self._once_only("named", node, lambda: _named(node))
         if began < 0:
             return
         if isinstance(node, Once):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from masfire.contracts.compile import Env
 from masfire.contracts.core import atoms, core, free, negated, stripped, twins
+from masfire.contracts.language.show import show
 from masfire.contracts.language.syntax import (
     And, Atom, Count, Exists, Forall, Formula, Implies, Last, Literal, Not, Once, Or, Path, Prev, Sum, Window,
 )  # fmt: skip
@@ -62,7 +63,11 @@ class Program:
         self.plan = Plan(self.causal, 1 + self.views, contract.where)
         self._compiled: dict[tuple[Any, bool], Compiled] = {}
         self._values: dict[Any, Any] = {}
+        self.texts = [_text(ready) for ready in self.rules]
+        self.triggers = [show(ready.shown) for ready in self.rules]
         self._end: Any = None
+        self.remembered: dict[Any, Any] = {}
+        """What explanations need to make once only."""
         self.retire = _retire(contract)
         every = [*self.rules, self.retire] if self.retire is not None else self.rules
         self.names = tuple(sorted({atom.name for ready in every for atom in _atoms(ready) if atom.name}))
@@ -386,6 +391,13 @@ def _ready(rule: Rule) -> Ready:
                 left, right = whole.operands
         return Ready(rule, left, right, tuple(sorted(names)), formula)
     return Ready(rule, None, twins(core(formula, names)), tuple(sorted(names)), formula)
+
+
+def _text(ready: Ready) -> str:
+    """Return the formula that a violation names when no smaller part is at fault."""
+    if isinstance(ready.rule, Response):
+        return show(ready.rule.response)
+    return getattr(ready.rule, "text", "") or show(ready.shown)
 
 
 def _retire(contract: Contract) -> Ready | None:

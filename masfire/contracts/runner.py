@@ -16,7 +16,7 @@ from masfire.contracts.obligations import Obligation, Obligations
 from masfire.contracts.program import (
     ANSWER, FAIL, MAYBE_ANSWER, MAYBE_OPEN, MAYBE_WHEN, OPEN, RETIRED, UNKNOWN, Program,
 )  # fmt: skip
-from masfire.contracts.language.show import show, show_path
+from masfire.contracts.language.show import show_path
 from masfire.contracts.tables import Moment, undo
 from masfire.contracts.values import MISSING, Absence, freeze, thaw
 from masfire.contracts.view import View
@@ -280,12 +280,8 @@ class Runner:
         agent, role = (step.agent, step.role) if step is not None else ("", "")
         return Violation(
             self.contract.id, at, blame, self.contract.where, agent, role, self.contract.severity, number,
-            self._binding(key, (), ()), self._text(number),
+            self._binding(key, (), ()), self.program.texts[number],
         )  # fmt: skip
-
-    def _text(self, number: int) -> str:
-        ready = self.program.rules[number]
-        return getattr(ready.rule, "text", "") or show(ready.shown)
 
     def _violation(
         self, number: int, state: list[Any], view: View, key: Any, values: tuple[Any, ...], *, end: bool = False
@@ -307,8 +303,8 @@ class Runner:
             Violation(
                 self.contract.id, at, obligation.index, self.contract.where, *obligation.who,
                 self.contract.severity, obligation.rule,
-                self._binding(obligation.key, ready.names, obligation.values), show(ready.rule.response), (),
-                (Witness(obligation.index, f"{show(ready.rule.trigger)} at {obligation.index} {why}"),),
+                self._binding(obligation.key, ready.names, obligation.values), self.program.texts[obligation.rule],
+                (), (Witness(obligation.index, f"{self.program.triggers[obligation.rule]} at {obligation.index} {why}"),),
             )  # fmt: skip
         )
 
