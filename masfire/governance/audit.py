@@ -217,7 +217,7 @@ def verify(
 
 
 def _parse(raw: bytes, path: str, line: int, key: bytes | None) -> tuple[Entry, str]:
-    if not raw.endswith(b"\n") or len(raw) > MAX_LINE:
+    if not raw.endswith(b"\n") or len(raw) > MAX_LINE or raw[_HEX : _HEX + 1] != b" ":
         raise AuditError("The line is not complete.", path=path, line=line)
     mark, body = raw[:_HEX], raw[_HEX + 1 : -1]
     if not hmac.compare_digest(mark, _mark(body, key).encode()):
