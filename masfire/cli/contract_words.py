@@ -22,10 +22,11 @@ def explain(source: str, ids: tuple[str, ...], form: str) -> None:
       masfire contracts explain messages
       masfire contracts explain desk.yaml refund-needs-login
     """
+    from masfire.contracts.loader import load_contracts
     from masfire.contracts.plainly import explain as in_words
     from masfire.contracts.plainly import sentence_of
-    from masfire.contracts.loader import load_contracts
     from masfire.errors import UnknownName
+    from masfire.reporting.printable import printable
 
     known = {contract.id: contract for contract in load_contracts(source)}
     for name in ids:
@@ -48,7 +49,7 @@ def explain(source: str, ids: tuple[str, ...], form: str) -> None:
             ]
         )
         return
-    click.echo("\n\n".join(in_words(contract) for contract in chosen))
+    click.echo("\n\n".join(printable(in_words(contract), lines=True) for contract in chosen))
 
 
 @click.command(name="test", epilog=EXIT_CODES)
@@ -66,6 +67,7 @@ def test(sources: tuple[str, ...], form: str) -> None:
     """
     from masfire.contracts.examples import judge_examples
     from masfire.contracts.loader import load_entries
+    from masfire.reporting.printable import printable
 
     entries = load_entries(*sources)
     outcomes = [
@@ -90,7 +92,8 @@ def test(sources: tuple[str, ...], form: str) -> None:
         print_json({"examples": rows, "without": bare, "failed": len(wrong)})
     else:
         for outcome in wrong:
-            click.echo(f"{outcome.where}: {outcome.contract}: the {outcome.example} example {outcome.wrong}")
+            said = f"{outcome.where}: {outcome.contract}: the {outcome.example} example {outcome.wrong}"
+            click.echo(printable(said))
         if bare:
             click.echo(f"Without examples: {', '.join(bare)}")
         click.echo(

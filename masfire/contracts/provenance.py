@@ -9,14 +9,15 @@ from masfire.claims import claims_of
 from masfire.contracts.language.local import absent, holds
 from masfire.contracts.language.syntax import Formula
 from masfire.contracts.model import Status, StepStatus, Witness
-from masfire.contracts.view import View
+from masfire.contracts.support import parts
+from masfire.contracts.view import RESULT_KINDS, View
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]
 
 _MOST = 8
 """Sources that are remembered of one step; the earliest ones, which are the ones to name."""
 
-_DISTINCTIVE = ("number", "entity", "slot")
+_DISTINCTIVE = ("number", "entity")
 
 
 class Flow:
@@ -95,10 +96,13 @@ class Flow:
 
 
 def distinctive(value: Any) -> set[str]:
-    """Return the values by which something copied is recognised: longer numbers, names, codes, slots."""
+    """Return the values by which something copied is recognised: longer numbers, names and codes."""
+    claims = [
+        part for claim in claims_of(value) for part in (parts(claim) if claim.kind == "slot" else [claim])
+    ]
     return {
         claim.value
-        for claim in claims_of(value)
+        for claim in claims
         if claim.kind in _DISTINCTIVE and len(claim.value) >= (2 if claim.kind == "number" else 3)
     }
 
@@ -106,6 +110,6 @@ def distinctive(value: Any) -> set[str]:
 def _payload(view: View) -> Any:
     for path in (("args",), ("content",), ("outcome",)):
         value = view.get(path)
-        if not absent(value):
+        if not absent(value) and not (path == ("args",) and view.kind in RESULT_KINDS):
             return value
     return None

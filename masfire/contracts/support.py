@@ -71,7 +71,7 @@ class Support:
             elif claim.key in self._slots:
                 yield claim
             elif claim.value not in _COUNTERS:
-                yield from (part for part in _parts(claim) if part.kind in self._kinds)
+                yield from (part for part in parts(claim) if part.kind in self._kinds)
 
     def _supported(self, claim: Claim) -> bool:
         if claim.kind == "number" or claim.value in self._stated:
@@ -99,11 +99,11 @@ def stated(value: Any) -> set[str]:
         found.add(claim.value)
         found.update(_WORD.findall(claim.value))
         if claim.kind == "slot":
-            found.update(part.value for part in _parts(claim))
+            found.update(part.value for part in parts(claim))
     return found
 
 
-def _parts(claim: Claim) -> list[Claim]:
+def parts(claim: Claim) -> list[Claim]:
     """Return what the short text of a slot states; a slot that is a name, code or number is one itself."""
     if re.fullmatch(r"-?\d+(\.\d+)?", claim.value):
         return [Claim("number", claim.value, claim.text)]
