@@ -42,9 +42,7 @@ def test_32_threads_get_exactly_the_budget() -> None:
 
         def work(governor: Governor = governor, barrier: Any = barrier, allowed: list[int] = allowed) -> None:
             barrier.wait()
-            for _ in range(5):
-                if governor.decide(asked(governor)).allowed:
-                    allowed.append(1)
+            allowed.extend(1 for _ in range(5) if governor.decide(asked(governor)).allowed)
 
         threads = [threading.Thread(target=work) for _ in range(32)]
         for thread in threads:
