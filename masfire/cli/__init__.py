@@ -25,6 +25,7 @@ _COMMANDS = {
     "contracts": "Check, explain and test contracts themselves.",
     "doctor": "Say what is missing: for a plan, for a trace, or here.",
     "faults": "List the faults, or explain one.",
+    "govern": "Try a policy on recorded runs; verify an audit log.",
     "genealogy": "Show which claim of a trace came from which.",
     "replay": "Run a recorded run again, answered from its record.",
     "risk": "Say how far an error would spread, before anything is injected.",
