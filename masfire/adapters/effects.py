@@ -25,6 +25,13 @@ class Submit(NamedTuple):
     parents: tuple[int, ...] = ()
 
 
+class Enter(NamedTuple):
+    """Wait until a replay's record has this request of an agent, or a message in it, next."""
+
+    agent: str
+    body: dict[str, Any]
+
+
 class Wait(NamedTuple):
     """Wait until another request that delivers the same message knows what became of it."""
 
@@ -43,7 +50,7 @@ class Drain(NamedTuple):
     response: Any
 
 
-Effect: TypeAlias = Submit | Wait | Send | Drain
+Effect: TypeAlias = Submit | Enter | Wait | Send | Drain
 Steps: TypeAlias = "Generator[Effect, Any, T]"
 """A piece of request handling that yields effects and returns a T."""
 
@@ -59,6 +66,9 @@ def run_sync(plan: Steps[T], run: Recorder, send: Any) -> T:
             try:
                 if isinstance(effect, Submit):
                     answer = run.submit(effect.agent, effect.body, role=effect.role, parents=effect.parents)
+                elif isinstance(effect, Enter):
+                    if run.replay is not None:
+                        run.replay.enter(run.steps, effect.agent, effect.body)
                 elif isinstance(effect, Send):
                     answer = send(effect.request)
                 elif isinstance(effect, Drain):
@@ -88,6 +98,9 @@ async def run_async(plan: Steps[T], run: Recorder, send: Any) -> T:
                     answer = await run.asubmit(
                         effect.agent, effect.body, role=effect.role, parents=effect.parents
                     )
+                elif isinstance(effect, Enter):
+                    if run.replay is not None:
+                        await run.replay.aenter(run.steps, effect.agent, effect.body)
                 elif isinstance(effect, Send):
                     answer = await send(effect.request)
                 elif isinstance(effect, Drain):

@@ -12,7 +12,7 @@ import msgspec
 
 from masfire.adapters import chat_codec, dialogue, responses_codec, tee
 from masfire.adapters.codec import Codec, decoded, read_events
-from masfire.adapters.effects import Drain, Send, Steps, Submit
+from masfire.adapters.effects import Drain, Enter, Send, Steps, Submit
 from masfire.adapters.identity import identify
 from masfire.adapters.replayed import is_whole, lost_connection, response_of
 from masfire.adapters.wire import Builder, decompressed, encoded, is_events, rebuilt
@@ -99,6 +99,8 @@ def exchange(run: Recorder, call: Call) -> Steps[Any]:
     count = _count(run, actor.agent, call.attempt)
     if call.door is not None:
         call.changed = call.door.prepare(call.body, agent=actor.agent, count=count)
+    if run.replay is not None:
+        yield Enter(actor.agent, call.body)
     delivery = yield from dialogue.of(run).read(call.body, call.codec, actor, call.attempt)
     call.changed = call.changed or delivery.changed
     # What is in the request, and the last thing that woke the agent even if its words are not.

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -81,37 +81,57 @@ class Player:
 
     def turn(self, steps: Sequence[Step], agent: str, body: Body) -> None:
         """Wait until the record has a step like this next (or nothing else happens for a while)."""
+        self._wait(steps, lambda at: self._is_next(at, agent, body))
+
+    async def aturn(self, steps: Sequence[Step], agent: str, body: Body) -> None:
+        """Like `turn`, letting other tasks of the event loop go on meanwhile."""
+        await self._await(steps, lambda at: self._is_next(at, agent, body))
+
+    def enter(self, steps: Sequence[Step], agent: str, request: dict[str, Any]) -> None:
+        """Wait until the record has this model request of an agent next, or a message or tool result in it.
+
+        What a request is made of is looked up before its first step is submitted.
+        """
+        self._wait(steps, lambda at: self._may_enter(at, agent, request), leave=False)
+
+    async def aenter(self, steps: Sequence[Step], agent: str, request: dict[str, Any]) -> None:
+        """Like `enter`, letting other tasks of the event loop go on meanwhile."""
+        await self._await(steps, lambda at: self._may_enter(at, agent, request), leave=False)
+
+    def _wait(self, steps: Sequence[Step], fits: Callable[[int], bool], *, leave: bool = True) -> None:
         self._stop()
-        if self._is_next(len(steps), agent, body):
+        known, since = len(steps), time.monotonic()
+        if fits(known):
             return
-        self._parallel = min(self._parallel, len(steps))
-        looping = asyncio._get_running_loop() is not None
+        self._parallel = min(self._parallel, known)
         if threading.active_count() == 1:
             return  # nobody else could come first
+        looping = asyncio._get_running_loop() is not None
         patience = min(self._patience, 0.1) if looping else self._patience  # it stops its own loop meanwhile
         with self._changed:
-            known, since = len(steps), time.monotonic()
             while time.monotonic() - since < patience:
                 self._changed.wait(0.05)
                 self._stop()
                 if len(steps) != known:
                     known, since = len(steps), time.monotonic()
-                    if self._is_next(known, agent, body):
+                    if fits(known):
                         return
-        self._leave_over(known)
+        if leave:
+            self._leave_over(known)
 
-    async def aturn(self, steps: Sequence[Step], agent: str, body: Body) -> None:
-        """Like `turn`, letting other tasks of the event loop go on meanwhile."""
+    async def _await(self, steps: Sequence[Step], fits: Callable[[int], bool], *, leave: bool = True) -> None:
         self._stop()
         known, since = len(steps), time.monotonic()
-        while not self._is_next(known, agent, body) and time.monotonic() - since < self._patience:
+        while not fits(known):
             self._parallel = min(self._parallel, known)
+            if time.monotonic() - since >= self._patience:
+                if leave:
+                    self._leave_over(known)
+                return
             await asyncio.sleep(_POLL)
             self._stop()
             if len(steps) != known:
                 known, since = len(steps), time.monotonic()
-        if not self._is_next(known, agent, body):
-            self._leave_over(known)
 
     def settled(self, step: Step) -> Step:
         """Return the step about to be recorded, with its recorded parents once agents ran in parallel.
@@ -148,9 +168,11 @@ class Player:
         if not 0 <= call < len(steps):
             return None
         step = steps[call]
-        if self._runs(step):
+        if step.kind == "tool_call" and self.live_tools:
             return None
         found = self.tape.at(call) if self.strict else self._found(steps, call)
+        if found is not None and step.kind == "tool_call" and self.tape.nested(found.call):
+            return None  # what the tool asked is answered instead
         if found is not None and found.heard:
             self.answered += 1
             self._tools_answered += step.kind == "tool_call"
@@ -195,11 +217,6 @@ class Player:
         """Note a divergence unless there was one before, and raise the first."""
         self._diverge(message, **where)
         self._stop()
-
-    def _runs(self, step: Step) -> bool:
-        if step.kind != "tool_call":
-            return False
-        return self.live_tools or (self.strict and self.tape.nested(step.step))
 
     def _found(self, steps: Sequence[Step], call: int) -> Answer | None:
         step = steps[call]
@@ -308,6 +325,26 @@ class Player:
             return False  # the call too many: not before the others did what they did
         return not any(self._is_like(step, agent, body) for step in ahead[1:])
 
+    def _may_enter(self, position: int, agent: str, request: dict[str, Any]) -> bool:
+        """Return whether the step at `position` can come of this request; True when none ahead can."""
+        recorded = self.trace.steps
+        if self.left_at >= 0 or position >= len(recorded) or self._struck(position, agent):
+            return True
+        if self._stems_from(recorded[position], agent, request):
+            return True
+        ahead = recorded[position + 1 : position + _AHEAD]
+        return not any(self._stems_from(step, agent, request) for step in ahead)
+
+    def _stems_from(self, step: Step, agent: str, request: dict[str, Any]) -> bool:
+        body = step.body
+        if isinstance(body, Message):
+            return body.via == "request" and agent in body.to and _holds(request, _said(step.value))
+        if step.agent != agent:
+            return False
+        if step.kind == "model_call":
+            return value_difference(self.tape.asked(step.step), request) is None
+        return isinstance(body, Action) and bool(body.id) and _holds(request, body.id)
+
     def _struck(self, position: int, agent: str) -> bool:
         return any(mark.agent == agent for mark in self.tape.struck.get(position, ()))
 
@@ -353,6 +390,19 @@ def _first_overlap(steps: Sequence[Step]) -> int:
         if isinstance(body, Action):
             waiting[step.step] = step.agent
     return len(steps)
+
+
+def _said(value: Any) -> str:
+    said = value.get("content") if isinstance(value, dict) else value
+    return said if isinstance(said, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _holds(value: Any, text: str) -> bool:
+    """Return whether some string inside a JSON value holds `text`."""
+    if isinstance(value, str):
+        return text in value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_holds(item, text) for item in inner)
 
 
 def _shown(value: Any, beside: Any) -> str:

@@ -19,7 +19,7 @@ import msgspec
 from masfire.errors import RefusedValue, UsageError
 from masfire.trace.context import REF
 from masfire.trace.model import Action, Body, Decision, End, Header, Message, Observation, Original, Step
-from masfire.trace.payload import Payload, pack_or_refuse, unpack
+from masfire.trace.payload import EMPTY, Payload, pack_or_refuse, unpack
 from masfire.trace.secrets import HINT, SECRETS, names_a_secret
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -151,7 +151,18 @@ class Redactor:
 
     def original(self, original: Original) -> Original:
         """Return a reply as this level records it."""
-        return msgspec.structs.replace(original, body=self.payload(original.body))
+        raw = original.body
+        if self.level == "redacted" and self.suspects(bytes(raw)):
+            raw = pack_or_refuse(self._framed(unpack(raw)))
+        return msgspec.structs.replace(original, body=raw if self.level != "content-off" else EMPTY)
+
+    def _framed(self, value: Any) -> Any:
+        """Return a provider's reply without secrets; its own field names (`token`) are no secret's."""
+        if isinstance(value, dict):
+            return {name: self._framed(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._framed(item) for item in value]
+        return self._string(value, 0) if isinstance(value, str) else value
 
     def end(self, end: End) -> End:
         """Return an end record as this level records it."""

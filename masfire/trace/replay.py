@@ -120,7 +120,8 @@ class Tape:
         """Return whether further actions happened inside the tool call at step `call`."""
         until = self._results.get(call, call)
         inner = self.trace.steps[call + 1 : until]
-        return any(call in step.parents and isinstance(step.body, Action) for step in inner)
+        heard = until != call and any(parent > call for parent in self.trace[until].parents)
+        return heard or any(call in step.parents and isinstance(step.body, Action) for step in inner)
 
     def _repeated(self, index: int) -> bool:
         draw = getattr(self.trace[index].body, "draw", None)
