@@ -89,7 +89,7 @@ def parse_condition(
 
     It may compare with `last`, `count` and `sum`, but holds no operators of time and no variables.
     """
-    formula = _parse(text, define, where, frozenset(kinds) or ALL_KINDS)
+    formula = _parse(text, define, where, frozenset(kinds) or ALL_KINDS, part=True)
     for node in nodes(formula):
         if type(node).__name__ in (
             "Prev",

@@ -232,6 +232,9 @@ class _Builder:
     def name(self, parts: list[Any]) -> Node:
         return _node("name", parts, _path(str(parts[0])))
 
+    def dotted(self, parts: list[Any]) -> Node:
+        return _node("dotted", parts, _path(str(parts[1])))
+
     def number(self, parts: list[Any]) -> Node:
         return _node("literal", parts, _number(str(parts[0]), _place(parts)))
 

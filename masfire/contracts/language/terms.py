@@ -65,7 +65,7 @@ def term(reading: Reading, node: Node, scope: Scope, context: Context) -> tuple[
             return _apply(reading, "neg", node, scope, context)
         case "arithmetic":
             return _apply(reading, node.value, node, scope, context)
-        case "bracket":
+        case "bracket" | "dotted":
             return _indexed(reading, node, scope, context)
         case "call":
             return _call(reading, node, scope, context)
@@ -163,6 +163,9 @@ def field_path(reading: Reading, node: Node, scope: Scope) -> Path | None:
         base, place = field_path(reading, node.children[0], scope), node.children[1].value
         if base is not None and (isinstance(place, str) or (type(place) is int and place >= 0)):
             return (*base, place)
+    if node.kind == "dotted":
+        base = field_path(reading, node.children[0], scope)
+        return None if base is None else (*base, *node.value)
     return None
 
 
