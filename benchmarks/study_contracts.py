@@ -180,7 +180,6 @@ def report(found: dict[str, Any]) -> str:
     n = dict.fromkeys(_faults()[0], 0)
     for cell in found["cells"]:
         n[cell["fault"].split("?")[0]] += 0 if cell["system"].endswith(STUB) else cell["n"]
-    few, most = min(n.values()), max(n.values())
     speed = found["seconds"] / max(found["steps"], 1) * 1e6
     lines = [
         "# Study: which contract notices which fault",
@@ -190,7 +189,7 @@ def report(found: dict[str, Any]) -> str:
         f"judged blind by {len(found['contracts'])} contracts; {speed:.0f} µs of CPU a step.",
         "",
         "A number is the share (per cent) of the runs with that fault, witnessed, in which the contract was",
-        f"violated: {few} to {most} runs a fault over five systems, once and every time. Empty: never. Bold:",
+        f"violated: {_span(n)} runs a fault over five systems, once and every time. Empty: never. Bold:",
         "the contract says that it is meant to notice this fault. The last columns count violations on",
         "fault-free runs: on solved ones they are false alarms; of those on runs that the small model failed",
         "by itself many are true. *Any* counts contracts of severity `error` only.",
@@ -218,6 +217,11 @@ def report(found: dict[str, Any]) -> str:
     lines += ["", "## Inconclusive", ""]
     lines += [f"- `{name}`: {count} runs" for name, count in unclear.most_common()] or ["None."]
     return "\n".join(lines) + "\n"
+
+
+def _span(counts: dict[str, int]) -> str:
+    few, most = min(counts.values()), max(counts.values())
+    return str(few) if few == most else f"{few} to {most}"
 
 
 def renewed(readme: str, found: dict[str, Any]) -> str:

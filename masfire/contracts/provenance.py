@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from masfire.claims import claims_of
+from masfire.claims import Claim, claims_of
 from masfire.contracts.language.local import absent, holds
 from masfire.contracts.language.syntax import Formula
 from masfire.contracts.model import Status, StepStatus, Witness
@@ -97,9 +97,9 @@ class Flow:
 
 def distinctive(value: Any) -> set[str]:
     """Return the values by which something copied is recognised: longer numbers, names and codes."""
-    claims = [
-        part for claim in claims_of(value) for part in (parts(claim) if claim.kind == "slot" else [claim])
-    ]
+    claims: list[Claim] = []
+    for claim in claims_of(value):
+        claims += parts(claim) if claim.kind == "slot" else [claim]
     return {
         claim.value
         for claim in claims
