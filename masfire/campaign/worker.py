@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,7 +32,7 @@ from masfire.errors import (
 from masfire.faults.injector import Knowledge
 from masfire.models.cache import ReplyCache
 from masfire.models.door import Door, Sampling
-from masfire.recorder import Budget, paused
+from masfire.recorder import Budget, Interceptor, paused
 from masfire.trace.io import read_trace
 from masfire.trace.redact import Redactor
 
@@ -52,6 +53,8 @@ class Bench:
         self.systems = {system.name: system for system in self.plan.systems}
         self.redactor = Redactor(self.plan.record.redact, level=self.plan.record.privacy)
         self.contracts = load(self.plan.contracts, setting.root)
+        self.interceptors: Sequence[Interceptor] = ()
+        """What every run's steps pass after the faults (an attack, a guard)."""
         self.cache = ReplyCache(setting.cache, name=setting.cache_name) if setting.cache else None
 
     def load(self) -> None:
@@ -104,6 +107,7 @@ class Bench:
             budget=Budget(steps=limits.steps, calls=limits.calls, seconds=limits.seconds),
             knowledge=self._knowledge(order),
             door=self._door(order),
+            interceptors=self.interceptors,
             privacy=plan.record.privacy,
             redact=plan.record.redact,
             run_id=order.id,

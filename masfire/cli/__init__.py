@@ -21,16 +21,19 @@ Exit codes:
 
 _COMMANDS = {
     "campaign": "Break systems by faults and measure what they survive.",
+    "cascade": "Measure how errors spread through the systems of an attack plan.",
     "check": "Judge traces and event logs by contracts.",
     "contracts": "Check, explain and test contracts themselves.",
+    "diagnose": "Say who caused a failure, and at which step.",
     "doctor": "Say what is missing: for a plan, for a trace, or here.",
     "faults": "List the faults, or explain one.",
-    "govern": "Try a policy on recorded runs; verify an audit log.",
     "genealogy": "Show which claim of a trace came from which.",
+    "govern": "Try a policy on recorded runs; verify an audit log.",
     "replay": "Run a recorded run again, answered from its record.",
     "risk": "Say how far an error would spread, before anything is injected.",
     "run": "Run one cell of a plan.",
     "show": "Tell a trace step by step.",
+    "taxonomy": "List, explain and map kinds of errors.",
     "version": "Print the version.",
 }
 

@@ -31,11 +31,13 @@ class Cascade(Struct, frozen=True):
     """What became of one seed in one run.
 
     `curve` is S after each turn, the share of `agents` that hold the error then; `reached` the agents
-    that ever did. `depth` is the longest way (in adoptions) from the first adopter, `breadth` the most
-    adopters at one depth. `blast_radius` counts the steps that had an adopting output in their context,
-    directly or not. `polluted` counts the turns in which the error was stated. `amplification` is how
-    many agents an initial holder brought; `contained` the share of the reached that let go again.
-    `detected_turn` (and seconds) is when somebody first objected, None if nobody did.
+    that ever did. `hops` is the share that adopted it within so many adoptions of a first one, by the
+    shortest declared way: turns are sequential in any system, hops show its shape. `depth` is the last
+    hop, `breadth` the most adopters at one. `stated` are the steps at which a turn first stated it.
+    `blast_radius` counts the steps that had an adopting output in their context, directly or not.
+    `polluted` counts the turns in which the error was stated. `amplification` is how many agents an
+    initial holder brought; `contained` the share of the reached that let go again. `detected_turn` (and
+    seconds) is when somebody first objected, counted from the first adoption, None if nobody did.
     """
 
     seed: str
@@ -44,6 +46,8 @@ class Cascade(Struct, frozen=True):
     curve: tuple[float, ...]
     adoptions: tuple[Adoption, ...]
     reached: tuple[str, ...]
+    hops: tuple[float, ...]
+    stated: tuple[int, ...]
     depth: int
     breadth: int
     blast_radius: int
@@ -90,7 +94,7 @@ def measure(
     clean run when a fault may silence some); `seeded` those that the error was given to, which are
     not brought by it. Ground truth is not looked at.
     """
-    said = list(outputs(trace))
+    said = list(outputs(trace, agents))
     judged = [(each, seed.stance(each)) for each in said]
     counted = tuple(agents) or tuple(dict.fromkeys(each.agent for each in said))
     changes, curve = _follow(judged, counted)
@@ -108,6 +112,8 @@ def measure(
         curve=tuple(curve),
         adoptions=tuple(changes),
         reached=reached,
+        hops=_by_hop(depths, len(counted)),
+        stated=tuple(_firsts(adopting)),
         depth=max(depths.values(), default=0),
         breadth=max((list(depths.values()).count(level) for level in set(depths.values())), default=0),
         blast_radius=_blast(trace, [each.step for each in adopting]),
@@ -129,10 +135,10 @@ def compare(clean: Trace, faulted: Trace) -> Comparison:
     )
 
 
-def mean_curve(cascades: Sequence[Cascade], turns: int = 0) -> list[float]:
-    """Return the mean coverage S(t) of several runs; a run that ended keeps its last value."""
-    length = turns or max((len(each.curve) for each in cascades), default=0)
-    rows = [padded(each.curve, length) for each in cascades if each.curve]
+def mean_curve(curves: Sequence[Sequence[float]], turns: int = 0) -> list[float]:
+    """Return the mean of several runs' curves; a run that ended keeps its last value."""
+    length = turns or max((len(each) for each in curves), default=0)
+    rows = [padded(each, length) for each in curves if each]
     return [sum(column) / len(rows) for column in zip(*rows, strict=True)] if rows else []
 
 
@@ -142,22 +148,19 @@ def padded(curve: Sequence[float], length: int) -> list[float]:
     return [*curve[:length], *[held] * (length - len(curve))]
 
 
-def shape(curve: Sequence[float]) -> str:
-    """Return the shape of a coverage curve in a word: flat, jump, near-immediate, or staircase.
+def shape(hops: Sequence[float]) -> str:
+    """Return the shape of a coverage curve over hops: flat, near-immediate, jump, or staircase.
 
-    `near-immediate`: nine tenths of the rise within the first third of the turns; `jump`: one turn
-    brings at least half of the rise; `staircase`: neither.
+    `near-immediate`: the first hop brings nine tenths of the rise; `jump`: one hop brings at least six
+    tenths of it; `staircase`: neither.
     """
-    if len(curve) < 2 or max(curve) <= min(curve):
-        return "flat"
-    rise = max(curve) - curve[0]
+    rise = hops[-1] - hops[0] if hops else 0.0
     if rise <= 0:
         return "flat"
-    steps = [after - before for before, after in itertools.pairwise(curve)]
-    early = curve[max(1, len(curve) // 3)] - curve[0]
-    if early >= 0.9 * rise and len(curve) > 3:
+    steps = [after - before for before, after in itertools.pairwise(hops)]
+    if steps[0] >= 0.9 * rise:
         return "near-immediate"
-    return "jump" if max(steps) >= 0.5 * rise else "staircase"
+    return "jump" if max(steps) >= 0.6 * rise else "staircase"
 
 
 def _follow(
@@ -180,20 +183,30 @@ def _follow(
 
 
 def _depths(trace: Trace, adopting: Sequence[Output]) -> dict[str, int]:
-    """Return each adopter's depth: 0 when no earlier adoption was in its context, else one deeper."""
+    """Return each adopter's hop: 0 when no earlier adoption was in its context, else one more than that."""
     depth: dict[int, int] = {}
     found: dict[str, int] = {}
     own = {each.step: each for each in adopting}
     for step in trace:
-        above = max((depth[parent] for parent in step.parents if parent in depth), default=-1)
+        above = min((depth[parent] for parent in step.parents if parent in depth), default=-1)
         each = own.get(step.step)
         if each is not None:
-            below = found[each.agent] if each.agent in found else above + 1
-            found.setdefault(each.agent, below)
-            depth[step.step] = max(below, above)
+            depth[step.step] = found.setdefault(each.agent, above + 1)
         elif above >= 0:
             depth[step.step] = above
     return found
+
+
+def _by_hop(depths: dict[str, int], agents: int) -> tuple[float, ...]:
+    last = max(depths.values(), default=-1)
+    return tuple(sum(depth <= hop for depth in depths.values()) / agents for hop in range(last + 1))
+
+
+def _firsts(adopting: Sequence[Output]) -> list[int]:
+    steps: dict[int, int] = {}
+    for each in adopting:
+        steps.setdefault(each.turn, each.step)
+    return list(steps.values())
 
 
 def _blast(trace: Trace, adopting: Sequence[int]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -30,14 +30,18 @@ class Output(Struct, frozen=True):
     statements: tuple[Statement, ...]
 
 
-def outputs(trace: Trace) -> Iterator[Output]:
+def outputs(trace: Trace, agents: Container[str] = ()) -> Iterator[Output]:
     """Yield the agents' outputs in order. Messages count for agents that no model reply stands for.
+
+    With `agents`, the outputs of these alone, and only their turns are counted.
 
     A message often repeats the whole shared conversation; the reply is what its agent added.
     """
     replying = {step.agent for step in trace if step.kind == "model_reply"}
     turn, before = -1, ""
     for step in trace:
+        if agents and step.agent not in agents:
+            continue
         if step.agent == USER or not _is_output(step, replying):
             continue
         said = spoken_by(step)

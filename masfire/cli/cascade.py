@@ -1,0 +1,62 @@
+"""`masfire cascade`: the three classes of vulnerability to spreading errors, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from masfire.cli import EXIT_CODES
+from masfire.cli.options import EXISTING, formatted, print_json
+
+
+@click.command(name="cascade", epilog=EXIT_CODES)
+@click.argument("measurement", type=click.Choice(["amplification", "sensitivity", "inertia"]))
+@click.argument("plan", type=EXISTING)
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder for the runs.")
+@click.option("--resume", is_flag=True, help="Go on with what the folder holds, also of other measurements.")
+@click.option("--stub-only", is_flag=True, help="Let the perfect copier alone answer.")
+@click.option(
+    "--fail-over", type=click.FloatRange(0, 1), help="Exit with 1 when a cell's final coverage is above."
+)
+@formatted
+def command(
+    measurement: Any, plan: str, out: str, resume: bool, stub_only: bool, fail_over: float | None, form: str
+) -> int:
+    """Measure how a false claim spreads through the systems of an attack PLAN.
+
+    \b
+    amplification  how far it comes from the agent that takes the task in
+    sensitivity    how much worse a hub is than a leaf (the impact factor)
+    inertia        what a later correction costs in polluted turns
+    \b
+    Writes attacks.jsonl, traces/, and per measurement a .json and a .svg to the folder.
+    \b
+    Example:
+      masfire cascade amplification examples/cascade/stub.yaml --out results/cascade
+    """
+    import msgspec
+
+    from masfire.campaign.attack import load_attack
+    from masfire.campaign.cascades import AttackRuns
+    from masfire.campaign.spreading import finding
+    from masfire.reporting.printable import printable
+    from masfire.reporting.spreading import finding_lines, finding_svg
+
+    wanted = load_attack(plan)
+    if stub_only:
+        wanted = wanted.model_copy(update={"model": wanted.model.model_copy(update={"stub": "only"})})
+    found = finding(measurement, AttackRuns(wanted, out, resume=resume).run(measurement))
+    folder = Path(out)
+    (folder / f"{measurement}.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+    (folder / f"{measurement}.svg").write_text(finding_svg(found), encoding="utf-8")
+    if form == "json":
+        print_json(msgspec.to_builtins(found))
+    else:
+        for line in finding_lines(found):
+            click.echo(printable(line))
+        click.echo(f"Files: {out} ({measurement}.json, {measurement}.svg, attacks.jsonl, traces/)")
+    if not found.runs:
+        return 3
+    return 1 if fail_over is not None and any(cell.final > fail_over for cell in found.cells) else 0
