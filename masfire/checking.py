@@ -37,6 +37,7 @@ class ContractViolation(MasfireError, AssertionError):
     """A contract does not hold; `check` has every verdict. The first line names the contracts."""
 
     exit_code = 1
+    __module__ = "masfire"  # where users find it, and short enough for a summary's line
 
     def __init__(self, check: Check) -> None:
         self.check = check
@@ -47,6 +48,7 @@ class ContractInconclusive(ContractViolation):
     """No contract is violated, but something could not be judged, is still open, or nothing applied."""
 
     exit_code = 3
+    __module__ = "masfire"
 
 
 defaults: ContextVar[tuple[Contract, ...]] = ContextVar("masfire contracts", default=())
@@ -310,10 +312,11 @@ def _trace_of(subject: Any) -> tuple[Trace, str]:
 
 
 def _existing(item: str | os.PathLike[str], folders: Sequence[Path]) -> Path | None:
+    here = Path.cwd()
     for folder in (*folders, Path()):
         path = folder / os.fspath(item)
         if path.exists():
-            return path
+            return path.relative_to(here) if path.is_relative_to(here) else path
     return None
 
 

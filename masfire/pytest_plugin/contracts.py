@@ -92,7 +92,10 @@ def tell(report: pytest.TestReport, call: pytest.CallInfo[None], judged: Check) 
     excinfo = call.excinfo
     if excinfo is not None and getattr(excinfo.value, "check", None) is judged:
         if report.outcome == "failed":
-            report.longrepr = excinfo.getrepr(style="value")  # our own frames are nobody's business
+            told = excinfo.getrepr(style="value")  # our own frames are nobody's business
+            if told.reprcrash is not None:  # the short summary's line begins with the contract
+                told.reprcrash.message = str(excinfo.value).partition("\n")[0]
+            report.longrepr = told
     elif report.outcome == "failed" and judged.exit_code:
         from masfire.reporting.violations import check_lines
 
