@@ -14,7 +14,7 @@ SHELL := /bin/bash
 
 SETUP := $(VENV)/.ready
 
-.PHONY: help setup demo demo-small test lint check wheel wheel-test study-faults bench bench-diagnosis clean
+.PHONY: help setup demo demo-small test lint check wheel wheel-test study-faults study-cascade bench bench-diagnosis clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,13 +60,17 @@ study-faults: $(SETUP) ## five systems x 15 faults, once and every time, model a
 	$(BIN)/masfire campaign examples/order_desk/study.yaml --out .masfire/study --resume
 	$(BIN)/python benchmarks/study_faults.py .masfire/study --readme
 
+study-cascade: $(SETUP) ## how a false claim spreads: five systems, model and stub (about an hour; resumable)
+	mkdir -p .masfire/cascade
+	$(BIN)/python benchmarks/study_cascade.py --out .masfire/cascade --resume
+
 bench: $(SETUP) ## every benchmark, side by side
 	for file in $(filter-out benchmarks/bench_diagnosis.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python $$file; done
 
 # Who&When is not ours to publish: get it from its authors (ag2ai/Agents_Failure_Attribution) or say DATA=dir.
 DATA ?= $(firstword $(wildcard data/whoandwhen ../*/data/whoandwhen))
 bench-diagnosis: $(SETUP) ## who and when, on Who&When: DATA=dir, or TRAIN=dir TEST=dir [JSON=out.json]
-	$(BIN)/python benchmarks/bench_diagnosis.py $(if $(TRAIN)$(TEST),--train "$(TRAIN)" --test "$(TEST)",--data "$(DATA)") $(if $(JSON),--json "$(JSON)")
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_diagnosis.py $(if $(TRAIN)$(TEST),--train "$(TRAIN)" --test "$(TEST)",--data "$(DATA)") $(if $(JSON),--json "$(JSON)")
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist build .masfire .mypy_cache .ruff_cache .pytest_cache

@@ -9,11 +9,6 @@ setting is chosen on the fold that it reports. Candidates are all turns but the 
 
 from __future__ import annotations
 
-import os
-
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # small matrices: threads only fight each other
-
 import argparse
 import json
 import math
@@ -22,8 +17,6 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from masfire.adapters import whowhen
 from masfire.diagnosis.attribute import agent_shares

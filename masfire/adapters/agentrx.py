@@ -13,7 +13,10 @@ from masfire.adapters.imported import Imported, Unread, read_json
 from masfire.diagnosis.model import Label
 from masfire.trace.model import USER
 
-SHAPE = "a list of {`trajectory_id`, `failures`: [{`failure_id`, `step_number`, …}], `root_cause`: {`failure_id`}}"
+SHAPE = (
+    "a list of {`trajectory_id`, `failures`: [{`failure_id`, `step_number`, …}], "
+    "`root_cause`: {`failure_id`}}"
+)
 
 
 def recognizes(data: Any) -> bool:

@@ -12,11 +12,17 @@ from masfire.adapters.imported import Imported, Unread, read_json, read_lines
 from masfire.trace.model import USER, Action, Body, End, Header, Message, Observation, Step, Trace
 from masfire.trace.payload import EMPTY, pack_or_refuse
 
-SHAPE = 'a list of chat messages {"role": …, "content": …[, "tool_calls"]}, or {"messages": [...]}, one run a line'
+SHAPE = (
+    'a list of chat messages {"role": …, "content": …[, "tool_calls"]}, or {"messages": [...]}, '
+    "one run a line"
+)
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KNOWN = frozenset(
-    "role content name tool_calls tool_call_id function_call index refusal annotations".split()
-)
+    {
+        "role", "content", "name", "tool_calls", "tool_call_id", "function_call",
+        "index", "refusal", "annotations",
+    }
+)  # fmt: skip
 
 
 def recognizes(data: Any) -> bool:

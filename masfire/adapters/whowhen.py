@@ -12,12 +12,17 @@ from masfire.diagnosis.model import Label
 
 _PARENTHESIS = re.compile(r"\s*\(([^()]*)\)\s*$")
 _KNOWN_KEYS = frozenset(
-    "is_correct is_corrected question question_ID level ground_truth history mistake_agent mistake_step "
-    "mistake_reason mistake_type system_prompt labels".split()
-)
+    {
+        "is_correct", "is_corrected", "question", "question_ID", "level", "ground_truth", "history",
+        "mistake_agent", "mistake_step", "mistake_reason", "mistake_type", "system_prompt", "labels",
+    }
+)  # fmt: skip
 _KNOWN_ENTRY = frozenset({"content", "name", "role"})
 
-SHAPE = "an object with `question`, `history` (a list of {content, role[, name]}), `mistake_agent`, `mistake_step`"
+SHAPE = (
+    "an object with `question`, `history` (a list of {content, role[, name]}), `mistake_agent` "
+    "and `mistake_step`"
+)
 
 
 def recognizes(data: Any) -> bool:

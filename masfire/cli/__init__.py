@@ -33,7 +33,6 @@ _COMMANDS = {
     "risk": "Say how far an error would spread, before anything is injected.",
     "run": "Run one cell of a plan.",
     "show": "Tell a trace step by step.",
-    "taxonomy": "List, explain and map kinds of errors.",
     "version": "Print the version.",
 }
 

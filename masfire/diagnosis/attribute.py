@@ -12,8 +12,8 @@ from masfire.diagnosis.turns import Turn, turns_of
 from masfire.trace.model import Trace
 
 WEIGHTS: dict[str, float] = {
-    "counterfactual": 8.0,
-    "contract": 6.0,
+    "counterfactual": 10.0,
+    "contract": 5.0,
     "spectrum": 3.0,
     "schema": 2.5,
     "model": 2.5,

@@ -122,8 +122,7 @@ def _original(mine: Sequence[Signature], here: int) -> int | None:
     for index in range(here - 1, -1, -1):
         other = mine[index]
         if other[1] == "message" and other[0] == agent and other[3] == payload:
-            before = _first(mine, other)
-            return before
+            return _first(mine, other)
     return None
 
 

@@ -125,7 +125,7 @@ class StepScorer:
 
     def probabilities(self, sample: Sample) -> Floats:
         """Return the probability of each candidate of a run; they sum to 1."""
-        return mixture([members for members in self.members(sample).values()])
+        return mixture(list(self.members(sample).values()))
 
     def members(self, sample: Sample) -> dict[str, Floats]:
         """Return what each member says; an unknown system is left to the member without positions."""
@@ -148,9 +148,9 @@ class StepScorer:
             return []
         chances = self.probabilities(sample)
         scaled = self._scaled(sample)
-        findings = []
+        findings, learned = [], sum(self._data["runs"].values())
         for row, turn, chance in zip(scaled, sample.features.candidates, chances, strict=True):
-            text = f"resembles the culprits of {sum(self._data['runs'].values())} labelled runs: {self._why(row)}"
+            text = f"resembles the culprits of {learned} labelled runs: {self._why(row)}"
             evidence = Evidence(layer=self.name, text=text, steps=(turn.step,), weight=float(chance))
             findings.append(Finding(turn.step, float(chance), evidence))
         return findings
@@ -165,17 +165,18 @@ class StepScorer:
             raise UsageError("The scorer was fitted by a masfire with other features.", hint="Fit it again.")
 
     def _scaled(self, sample: Sample) -> Floats:
-        return np.clip((sample.features.rows - self._mean) / self._scale, -4.0, 4.0)
+        return np.asarray(np.clip((sample.features.rows - self._mean) / self._scale, -4.0, 4.0))
 
     def _doubled(self, sample: Sample) -> Floats:
         scaled = self._scaled(sample)
-        return np.hstack([scaled, *(scaled * (sample.system == system) for system in self._systems)])
+        own = [scaled * (sample.system == system) for system in self._systems]
+        return np.asarray(np.hstack([scaled, *own]))
 
     def _with_relative(self, sample: Sample) -> Floats:
         rows = sample.features.rows
         spread = rows.std(axis=0)
         relative = np.where(spread > 1e-6, (rows - rows.mean(axis=0)) / (spread + 1e-9), 0.0)
-        return np.hstack([rows, relative])
+        return np.asarray(np.hstack([rows, relative]))
 
     # Files --------------------------------------------------------------------------------------
 

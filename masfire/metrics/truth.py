@@ -24,8 +24,7 @@ def truth_of(trace: Trace) -> Label | None:
         return None
     first = witnessed[0]
     body = first.body
-    assert isinstance(body, Injection)  # filtered above
-    fault = body.fault
+    fault = body.fault if isinstance(body, Injection) else ""
     if fault in OF_THE_USER:
         step = min(one.step for one in (*injected, *witnessed))
         return _label(USER, step, fault)
