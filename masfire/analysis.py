@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from msgspec import Struct
 
+from masfire.contracts.model import Contract, Verdict
 from masfire.errors import RefusedValue
 from masfire.trace.model import Action, Message, Observation, Trace
 from masfire.trace.payload import Payload, unpack
@@ -48,7 +50,8 @@ class Report(Struct, frozen=True):
 
     `agents` in order of first appearance (without the user); `steps` counts visible steps by kind;
     `edges` who wrote to whom, in order of first message; `linked` is the number of steps that know
-    their causal parents; `status` is empty when the trace has no end.
+    their causal parents; `status` is empty when the trace has no end; `verdicts` are one a contract, in the
+    order in which the contracts were given.
     """
 
     run: str
@@ -64,10 +67,14 @@ class Report(Struct, frozen=True):
     success: bool | None
     error: str
     seconds: float
+    verdicts: tuple[Verdict, ...] = ()
 
 
-def analyze(trace: Trace) -> Report:
-    """Return what `trace` shows. The ground truth of injections is hidden from it first."""
+def analyze(trace: Trace, *, contracts: Sequence[Contract] = ()) -> Report:
+    """Return what `trace` shows, and what `contracts` say of it.
+
+    The ground truth of injections is hidden from it first.
+    """
     trace = trace.blind()
     end = trace.end
     return Report(
@@ -84,7 +91,16 @@ def analyze(trace: Trace) -> Report:
         success=end.success if end else None,
         error=end.error if end else "",
         seconds=end.seconds if end else 0.0,
+        verdicts=_verdicts(trace, contracts),
     )
+
+
+def _verdicts(trace: Trace, contracts: Sequence[Contract]) -> tuple[Verdict, ...]:
+    if not contracts:
+        return ()
+    from masfire.contracts.engine import judge
+
+    return judge(trace, contracts)
 
 
 def _edges(trace: Trace) -> tuple[Edge, ...]:

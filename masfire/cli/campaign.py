@@ -29,9 +29,21 @@ if TYPE_CHECKING:
     metavar="RS",
     help="Exit with 1 when RS_f of any cell is below this.",
 )
+@click.option(
+    "--comply",
+    type=click.FloatRange(0, 1),
+    metavar="RATE",
+    help="Exit with 1 when fewer of the fault-free runs than this keep the plan's contracts.",
+)
 @formatted
 def command(
-    plan: str, out: str, resume: bool, workers: int | None, fail_under: float | None, form: str
+    plan: str,
+    out: str,
+    resume: bool,
+    workers: int | None,
+    fail_under: float | None,
+    comply: float | None,
+    form: str,
 ) -> int:
     """Run the campaign that PLAN describes: systems by faults by tasks by seeds, with controls.
 
@@ -45,9 +57,13 @@ def command(
     """
     from masfire.campaign.planfile import load_plan
     from masfire.campaign.runner import Campaign
+    from masfire.errors import UsageError
 
+    described = load_plan(plan)
+    if comply is not None and not described.contracts:
+        raise UsageError("--comply needs contracts, and the plan has none.", hint="Add: contracts: [FILE]")
     with _Bar() as watch:
-        campaign = Campaign(load_plan(plan), out, resume=resume, workers=workers or 0, watch=watch)
+        campaign = Campaign(described, out, resume=resume, workers=workers or 0, watch=watch)
         stopped = _run(campaign)
     summary = campaign.summary
     if summary is not None:
@@ -57,7 +73,7 @@ def command(
         again = shlex.join(["masfire", "campaign", plan, "--out", out, "--resume"])
         click.echo(f"masfire: Stopped; what is done is kept. Go on with: {again}", err=True)
         return 130
-    return _code(summary, fail_under)
+    return _code(summary, fail_under, comply)
 
 
 def _run(campaign: Campaign) -> bool:
@@ -111,11 +127,14 @@ def _print(summary: Summary, out: Path, form: str, skipped: str) -> None:
         console.print(skipped, markup=False)
 
 
-def _code(summary: Summary | None, fail_under: float | None) -> int:
+def _code(summary: Summary | None, fail_under: float | None, comply: float | None) -> int:
     if summary is None:
         return 3
-    if summary.exit_code:
-        return summary.exit_code
+    kept = summary.compliance["controls"].runs.rate if comply is not None and summary.compliance else None
+    if comply is not None and kept is not None and kept < comply:
+        return 1
+    if summary.exit_code or (comply is not None and kept is None):
+        return summary.exit_code or 3
     rates = [cell.rs.rate for cell in summary.cells if cell.rs.rate is not None]
     return 1 if fail_under is not None and min(rates) < fail_under else 0
 

@@ -112,8 +112,36 @@ def remarks(summary: Summary) -> list[str]:
     unjudged = sum(cell.unjudged for cell in summary.cells)
     if unjudged:
         found.append(f"{_plural(unjudged, 'witnessed run')} could not be judged: the check itself failed.")
+    found += _compliance(summary)
     if not summary.complete:
         found.append("This campaign is not complete: go on with it by --resume.")
+    return found
+
+
+def _compliance(summary: Summary) -> list[str]:
+    """Return how far the plan's contracts were kept, and which ones were violated or never applied."""
+    found = []
+    for kind, words in (("controls", "Fault-free runs"), ("injected", "Witnessed runs")):
+        kept = summary.compliance.get(kind)
+        if kept is None:
+            continue
+        rate, steps = kept.runs, kept.steps
+        apart = f"; {_plural(kept.inconclusive, 'step')} could not be judged" if kept.inconclusive else ""
+        found.append(
+            f"{words} that keep every contract: {number(rate.rate)} n={rate.n} {interval(rate)}".rstrip()
+            + f"; steps that pass: {number(steps.rate)} n={steps.n}{apart}."
+        )
+    broken = [
+        f"{one.contract} ({one.controls.get('violated', 0)} of {sum(one.controls.values())} fault-free, "
+        f"{one.injected.get('violated', 0)} of {sum(one.injected.values())} witnessed)"
+        for one in summary.contracts
+        if one.controls.get("violated") or one.injected.get("violated")
+    ]
+    if broken:
+        found.append(f"Violated contracts: {'; '.join(broken)}.")
+    never = [one.contract for one in summary.contracts if not {*one.controls, *one.injected} - {"vacuous"}]
+    if never:
+        found.append(f"Contracts that never applied: {', '.join(never)}.")
     return found
 
 
