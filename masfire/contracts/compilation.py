@@ -24,13 +24,13 @@ from masfire.contracts.language.formula import (
     read_definition,
 )
 from masfire.contracts.language.monitorable import unbound_response, unmonitorable
-from masfire.contracts.language.pattern import window
-from masfire.contracts.language.patterns import PATTERNS, rules_of_pattern
 from masfire.contracts.language.selector import Selector, formula_of, kinds_of
 from masfire.contracts.language.surface import Mistaken, Slip
 from masfire.contracts.language.syntax import And, Formula, Literal
 from masfire.contracts.language.syntax import Path as StepPath
 from masfire.contracts.model import Always, AtEnd, Contract, Payload, Response, Retire, Rule
+from masfire.contracts.patterns import PATTERNS, rules_of_pattern
+from masfire.contracts.patterns.pattern import window
 from masfire.errors import UnknownName, UsageError
 from masfire.yamlfile import (
     MAX_MISTAKES,

@@ -204,7 +204,7 @@ class _Finished:
 
 def _selected(when: Formula, view: View) -> Any:
     """Return True when the step is selected, or the status that it has otherwise."""
-    from masfire.contracts.language.local import holds
+    from masfire.contracts.monitors.local import holds
 
     found = holds(when, view)
     return True if found else StepStatus.VACUOUS if found is False else StepStatus.INCONCLUSIVE

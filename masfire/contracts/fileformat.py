@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 
 from masfire.contracts.examples import Examples
-from masfire.contracts.language.pattern import Fields, Within
-from masfire.contracts.language.patterns import PATTERNS
 from masfire.contracts.language.selector import Selector
+from masfire.contracts.patterns import PATTERNS
+from masfire.contracts.patterns.pattern import Fields, Within
 
 VERSION = "contract/v1"
 

@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from masfire.contracts.retries import Attempts, Retries
+from masfire.contracts.monitors.retries import Attempts, Retries
 
 
 class Resignation(Retries):

@@ -6,8 +6,8 @@ import pytest
 
 from masfire.contracts.engine import Engine, judge
 from masfire.contracts.examples import trace_of
-from masfire.contracts.language.patterns import PATTERNS
 from masfire.contracts.model import Status, Verdict
+from masfire.contracts.patterns import PATTERNS
 from masfire.trace.model import Trace
 from tests.support.pattern_cases import CASES, Case, contract, mutated
 

@@ -6,10 +6,10 @@ import pytest
 
 from masfire.contracts.engine import judge
 from masfire.contracts.examples import trace_of
-from masfire.contracts.language.pattern import path_of, window
-from masfire.contracts.language.patterns import PATTERNS, rules_of_pattern
 from masfire.contracts.language.syntax import Window
 from masfire.contracts.model import Contract, Status, Verdict
+from masfire.contracts.patterns import PATTERNS, rules_of_pattern
+from masfire.contracts.patterns.pattern import path_of, window
 from masfire.errors import UnknownName, UsageError
 from tests.support.pattern_cases import call, event, result, said
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from masfire.contracts.language.patterns import rules_of_pattern
 from masfire.contracts.model import Contract, Status
+from masfire.contracts.patterns import rules_of_pattern
 
 Steps = Sequence[Mapping[str, Any]]
 

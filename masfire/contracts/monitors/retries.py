@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from masfire.contracts.language.local import absent, globbed
 from masfire.contracts.model import Status, StepStatus, Witness
-from masfire.contracts.repetition import digest
+from masfire.contracts.monitors.local import absent, globbed
+from masfire.contracts.monitors.repetition import digest
 from masfire.contracts.view import View
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]

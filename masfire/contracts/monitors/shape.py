@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from masfire.claims.leaves import embedded
-from masfire.contracts.language.local import globbed
 from masfire.contracts.model import Status, StepStatus, Witness
+from masfire.contracts.monitors.local import globbed
 from masfire.contracts.view import View
 from masfire.trace.context import REF
 

@@ -8,7 +8,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from masfire.contracts.language import syntax as s
-from masfire.contracts.language.pattern import (
+from masfire.contracts.language.atoms import glob
+from masfire.contracts.model import Always, Response, Rule
+from masfire.contracts.patterns.pattern import (
     Fields,
     Names,
     Pattern,
@@ -19,8 +21,6 @@ from masfire.contracts.language.pattern import (
     optional,
     within_of,
 )
-from masfire.contracts.language.selector import glob
-from masfire.contracts.model import Always, Response, Rule
 
 
 class Never(Fields):
@@ -94,7 +94,8 @@ class RequiresBefore(Fields):
     """`when` only after `before`, until `cleared_by`; a step that is both counts for itself."""
 
     says: ClassVar[str] = (
-        "Whenever {when}, there was {before} before[ (at most {within} ago)][, and since then not {cleared_by}]."
+        "Whenever {when}, there was {before} before[ (at most {within} ago)]"
+        "[, and since then not {cleared_by}]."
     )
 
     when: Steps

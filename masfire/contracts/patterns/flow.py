@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from masfire.contracts.language import syntax as s
-from masfire.contracts.language.pattern import (
+from masfire.contracts.model import AtEnd, Custom, Response, Rule
+from masfire.contracts.patterns.pattern import (
     FieldPath,
     Fields,
     Names,
@@ -19,7 +20,6 @@ from masfire.contracts.language.pattern import (
     path_of,
     window,
 )
-from masfire.contracts.model import AtEnd, Custom, Response, Rule
 
 
 class RespondedWithin(Fields):
@@ -67,7 +67,7 @@ class Terminates(Fields):
 
 
 def _terminates(fields: Terminates, read: Reader) -> tuple[Rule, ...]:
-    from masfire.contracts.termination import Limits, Termination
+    from masfire.contracts.monitors.termination import Limits, Termination
 
     limits = Limits(fields.steps, fields.seconds, fields.calls, fields.tokens)
     ends = tuple(fields.ends)
@@ -97,7 +97,7 @@ class RetryPolicy(Fields):
 
 
 def _retry_policy(fields: RetryPolicy, read: Reader) -> tuple[Rule, ...]:
-    from masfire.contracts.retries import Retries
+    from masfire.contracts.monitors.retries import Retries
 
     tools, final = tuple(fields.tool), tuple(fields.final)
     return (Custom(lambda: Retries(tools, final=final, max_attempts=fields.max_attempts)),)
@@ -121,7 +121,7 @@ class NoFlow(Fields):
 
 
 def _no_flow(fields: NoFlow, read: Reader) -> tuple[Rule, ...]:
-    from masfire.contracts.provenance import Flow
+    from masfire.contracts.monitors.provenance import Flow
 
     source, sink = read(fields.source, "source"), read(fields.sink, "sink")
     via = optional(read, fields.via, "via")
@@ -149,7 +149,7 @@ class SupportedClaim(Fields):
 
 
 def _supported_claim(fields: SupportedClaim, read: Reader) -> tuple[Rule, ...]:
-    from masfire.contracts.support import Support
+    from masfire.contracts.monitors.support import Support
 
     when, support = read(fields.when, "when"), read(fields.support, "support")
     kinds, slots = tuple(fields.claims), tuple(fields.slots)
@@ -166,7 +166,7 @@ class KeepsFormat(Fields):
 
 
 def _keeps_format(fields: KeepsFormat, read: Reader) -> tuple[Rule, ...]:
-    from masfire.contracts.shape import Shape
+    from masfire.contracts.monitors.shape import Shape
 
     models = tuple(fields.model)
     return (Custom(lambda: Shape(models)),)

@@ -7,7 +7,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from masfire.contracts.language import syntax as s
-from masfire.contracts.language.pattern import (
+from masfire.contracts.language.selector import Selector
+from masfire.contracts.model import Always, AtEnd, Custom, Rule
+from masfire.contracts.patterns.pattern import (
     FieldPath,
     FieldPaths,
     Fields,
@@ -20,8 +22,6 @@ from masfire.contracts.language.pattern import (
     path_of,
     within_of,
 )
-from masfire.contracts.language.selector import Selector
-from masfire.contracts.model import Always, AtEnd, Custom, Rule
 
 
 class AtMost(Fields):
@@ -108,7 +108,7 @@ class NoRepeat(Fields):
 
 
 def _no_repeat(fields: NoRepeat, read: Reader) -> tuple[Rule, ...]:
-    from masfire.contracts.repetition import Repetition
+    from masfire.contracts.monitors.repetition import Repetition
 
     when, unless = read(fields.when, "when"), optional(read, fields.unless, "unless")
     same, within = tuple(path_of(text) for text in fields.same), within_of(fields.within)

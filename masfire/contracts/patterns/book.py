@@ -8,19 +8,19 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, ValidationError
 
-from masfire.contracts.language import patterns_count, patterns_flow, patterns_order
-from masfire.contracts.language.pattern import Pattern, Reader
 from masfire.contracts.language.selector import Selector
 from masfire.contracts.language.syntax import Formula
 from masfire.contracts.language.words import phrase, sentence
 from masfire.contracts.model import Rule
+from masfire.contracts.patterns import count, flow, order
+from masfire.contracts.patterns.pattern import Pattern, Reader
 from masfire.errors import UsageError
 from masfire.registry import Registry
 
 PATTERNS: Registry[Pattern] = Registry("pattern")
 """A pattern of one's own: an entry point in the group `masfire` named `pattern.<anything>`."""
 
-for _module in (patterns_order, patterns_count, patterns_flow):
+for _module in (order, count, flow):
     for _pattern in _module.PATTERNS:
         PATTERNS.add(_pattern.name, _pattern, owner="masfire")
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from masfire.claims import Claim, claims_of, claims_of_text
-from masfire.contracts.language.local import absent, holds
 from masfire.contracts.language.syntax import Formula, Path
 from masfire.contracts.model import Status, StepStatus, Witness
+from masfire.contracts.monitors.local import absent, holds
 from masfire.contracts.view import View
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from masfire.contracts.language.local import absent, holds
 from masfire.contracts.language.syntax import Formula, Path, Window
 from masfire.contracts.model import Status, StepStatus, Witness
+from masfire.contracts.monitors.local import absent, holds
 from masfire.contracts.view import View
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from masfire.claims import Claim, claims_of
-from masfire.contracts.language.local import absent, holds
 from masfire.contracts.language.syntax import Formula
 from masfire.contracts.model import Status, StepStatus, Witness
-from masfire.contracts.support import parts
+from masfire.contracts.monitors.local import absent, holds
+from masfire.contracts.monitors.support import parts
 from masfire.contracts.view import RESULT_KINDS, View
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]

@@ -1,0 +1,1 @@
+"""Monitors of promises that are no formula: repetition, ends, retries, flow, support, shape."""
