@@ -14,6 +14,8 @@ from masfire.errors import UsageError
 
 EXACT = 20_000
 """Up to this many nodes the cascade size of every node is exact; beyond it is estimated."""
+FEW = 500
+"""Up to this many reached nodes are found by looking at them alone."""
 SKETCH = 64
 """Independent draws of an estimate: its standard error is 1/√(SKETCH - 2), about 13 %."""
 
@@ -97,7 +99,7 @@ class Reach:
     def _matrix(self, rows: Ints, columns: Ints) -> Any:
         from scipy.sparse import csr_array, csr_matrix
 
-        ones = np.ones(rows.size, dtype=np.int8)
+        ones = np.ones(rows.size)  # csgraph would convert anything else at each question
         made = csr_array((ones, (rows, columns)), shape=(self.n, self.n))
         return csr_matrix(made)  # csgraph of older SciPy takes matrices alone
 
@@ -105,6 +107,9 @@ class Reach:
         from scipy.sparse.csgraph import breadth_first_order
 
         self._known(node)
+        near = _near(matrix, node)
+        if near is not None:
+            return near
         found = breadth_first_order(matrix, node, return_predecessors=False)
         return np.asarray(found[1:], dtype=np.int32)
 
@@ -171,6 +176,21 @@ class Reach:
             if below > level[source]:
                 level[source] = below
         return np.asarray(level, dtype=np.int32)
+
+
+def _near(matrix: Any, node: int) -> Ints | None:
+    """Return what is reached when that is little: a search of the whole graph costs its size each time."""
+    starts, targets = matrix.indptr, matrix.indices
+    order, seen, at = [node], {node}, 0
+    while at < len(order):
+        for reached in targets[starts[order[at]] : starts[order[at] + 1]].tolist():
+            if reached not in seen:
+                seen.add(reached)
+                order.append(reached)
+        at += 1
+        if len(order) > FEW:
+            return None
+    return np.asarray(order[1:], dtype=np.int32)
 
 
 def _topological(n: int, sources: Ints, targets: Ints) -> Ints:
