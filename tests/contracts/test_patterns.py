@@ -271,3 +271,21 @@ def test_tools_that_a_request_only_refers_to_are_found() -> None:
     reply = {"model_reply": "m", "tool_calls": [{"name": "rm", "arguments": "{}"}]}
     steps = [ask(tools=TOOLS), {"model_reply": "m", "content": "Hm."}, again, reply]
     assert [v.violated_at for v in verdict("keeps_format", {}, *steps).violations] == [3]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fields", "part"),
+    [
+        ("no_flow", {"source": "once tool('a')", "sink": "tool('b')"}, "'source'"),
+        ("no_flow", {"source": "tool('a')", "sink": "tool('b')[args.x > last(args.x)]"}, "last(args.x)"),
+        ("supported_claim", {"when": "message('a') and not prev ok"}, "'when'"),
+        ("no_repeat", {"when": "tool_call('a', n=x)"}, "'when'"),
+        ("no_repeat", {"unless": "tool('a') or count(tool('b')) > 1"}, "'unless'"),
+    ],
+)
+def test_monitors_of_their_own_refuse_what_looks_at_other_steps(
+    pattern: str, fields: dict[str, Any], part: str
+) -> None:
+    with pytest.raises(UsageError, match="picks steps by themselves") as caught:
+        rules_of_pattern(pattern, fields)
+    assert part in str(caught.value)

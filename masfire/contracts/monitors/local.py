@@ -59,6 +59,38 @@ def holds(formula: Formula, view: View) -> bool | None:
     raise UsageError("A selector looks at one step only: no past, no variables.")
 
 
+def looks_elsewhere(formula: Formula) -> str:
+    """Return what in a formula needs other steps or variables, as text; "" when nothing does."""
+    from masfire.contracts.language.show import show, show_term
+
+    if isinstance(formula, Atom):
+        unbound = [argument.term for argument in formula.arguments if not isinstance(argument.term, Const)]
+        if unbound:
+            return show_term(unbound[0])
+        return looks_elsewhere(formula.condition) if formula.condition is not None else ""
+    if isinstance(formula, (Not, And, Or, Implies)):
+        return next(filter(None, map(looks_elsewhere, _parts(formula))), "")
+    if isinstance(formula, Compare):
+        return next(filter(None, map(_elsewhere, (formula.left, formula.right))), "")
+    if isinstance(formula, Truth):
+        return _elsewhere(formula.term)
+    return "" if isinstance(formula, (Literal, Present)) else show(formula)
+
+
+def _parts(formula: Not | And | Or | Implies) -> tuple[Formula, ...]:
+    if isinstance(formula, Not):
+        return (formula.operand,)
+    return (formula.left, formula.right) if isinstance(formula, Implies) else formula.operands
+
+
+def _elsewhere(term: Term) -> str:
+    from masfire.contracts.language.show import show_term
+
+    if isinstance(term, Apply):
+        return next(filter(None, map(_elsewhere, term.arguments)), "")
+    return "" if isinstance(term, (Const, Field)) else show_term(term)
+
+
 def _worst(found: list[bool | None], *, decisive: bool) -> bool | None:
     if decisive in found:
         return decisive

@@ -18,6 +18,8 @@ from masfire.contracts.patterns.pattern import (
     Reader,
     Steps,
     Within,
+    one_step,
+    one_step_or_none,
     optional,
     path_of,
     within_of,
@@ -110,7 +112,8 @@ class NoRepeat(Fields):
 def _no_repeat(fields: NoRepeat, read: Reader) -> tuple[Rule, ...]:
     from masfire.contracts.monitors.repetition import Repetition
 
-    when, unless = read(fields.when, "when"), optional(read, fields.unless, "unless")
+    when = one_step(read, fields.when, "when")
+    unless = one_step_or_none(read, fields.unless, "unless")
     same, within = tuple(path_of(text) for text in fields.same), within_of(fields.within)
     rule = Custom(lambda: Repetition(when, same=same, times=fields.times, within=within, unless=unless))
     return (rule,)

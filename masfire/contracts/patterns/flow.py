@@ -16,6 +16,8 @@ from masfire.contracts.patterns.pattern import (
     Reader,
     Steps,
     Within,
+    one_step,
+    one_step_or_none,
     optional,
     path_of,
     window,
@@ -123,8 +125,8 @@ class NoFlow(Fields):
 def _no_flow(fields: NoFlow, read: Reader) -> tuple[Rule, ...]:
     from masfire.contracts.monitors.provenance import Flow
 
-    source, sink = read(fields.source, "source"), read(fields.sink, "sink")
-    via = optional(read, fields.via, "via")
+    source, sink = one_step(read, fields.source, "source"), one_step(read, fields.sink, "sink")
+    via = one_step_or_none(read, fields.via, "via")
     return (Custom(lambda: Flow(source, sink, via=via, carrying=fields.carrying)),)
 
 
@@ -151,7 +153,7 @@ class SupportedClaim(Fields):
 def _supported_claim(fields: SupportedClaim, read: Reader) -> tuple[Rule, ...]:
     from masfire.contracts.monitors.support import Support
 
-    when, support = read(fields.when, "when"), read(fields.support, "support")
+    when, support = one_step(read, fields.when, "when"), one_step(read, fields.support, "support")
     kinds, slots = tuple(fields.claims), tuple(fields.slots)
     path = path_of(fields.field)
     return (Custom(lambda: Support(when, support, kinds=kinds, slots=slots, path=path)),)

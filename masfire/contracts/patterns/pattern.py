@@ -13,6 +13,8 @@ from masfire.contracts.language.selector import Selector
 from masfire.contracts.language.syntax import And, Formula, Interval, Not, Since, Window
 from masfire.contracts.language.syntax import Path as StepPath
 from masfire.contracts.model import Rule
+from masfire.contracts.monitors.local import looks_elsewhere
+from masfire.errors import UsageError
 
 _UNITS = {
     "step": ("steps", 1), "steps": ("steps", 1), "ms": ("seconds", 0.001), "s": ("seconds", 1),
@@ -98,6 +100,26 @@ class Pattern(Struct, frozen=True):
 def optional(read: Reader, value: Selector | str | None, field: str) -> Formula | None:
     """Return the formula of a field that may be left out."""
     return None if value is None else read(value, field)
+
+
+def one_step(read: Reader, value: Selector | str, field: str) -> Formula:
+    """Return the formula of a field that a monitor of its own judges: it speaks of one step.
+
+    Raise UsageError when it looks at other steps or has variables.
+    """
+    formula = read(value, field)
+    elsewhere = looks_elsewhere(formula)
+    if elsewhere:
+        raise UsageError(
+            f"{field!r} of this pattern picks steps by themselves; {elsewhere} looks at others.",
+            hint="Write a selector or a condition on one step, without variables.",
+        )
+    return formula
+
+
+def one_step_or_none(read: Reader, value: Selector | str | None, field: str) -> Formula | None:
+    """Return the formula of such a field when it is given."""
+    return None if value is None else one_step(read, value, field)
 
 
 def within_of(text: str | None) -> Window | None:
