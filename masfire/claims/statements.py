@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from typing import Any
@@ -73,6 +74,7 @@ def statements_of(value: Any) -> list[Statement]:
     return found[:MOST]
 
 
+@functools.lru_cache(maxsize=16_384)
 def stem(word: str) -> str:
     """Return a word without its commonest English endings, so that forms of it compare equal.
 

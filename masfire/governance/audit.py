@@ -16,11 +16,14 @@ import msgspec
 from msgspec import Struct
 
 from masfire.errors import MasfireError, RecordingError
+from masfire.governance.ruling import Ruling
 from masfire.trace.redact import Redactor
 
 GENESIS = "0" * 64
 MAX_LINE = 1 << 20
 """Longest line (bytes) that is read; a longer one is damage."""
+MAX_HARMLESS = 4_096
+"""Combinations of names and reasons known to hold no secret."""
 MAX_TEXT = 2_000
 """Longest reason or piece of evidence (characters) that is written."""
 
@@ -91,6 +94,7 @@ class AuditLog:
         self._key, self._fsync = key, fsync
         self._redactor = redactor or Redactor()
         self._lock = threading.Lock()
+        self._harmless: set[tuple[str, ...]] = set()
         self._owner = os.getpid()
         self._seq, self._prev = 0, GENESIS
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -118,16 +122,30 @@ class AuditLog:
     def append(self, event: str, time: float, **fields: Any) -> int:
         """Write one entry and return its `seq`; raise RecordingError when it cannot be written."""
         with self._lock:
-            if self._fd < 0 or os.getpid() != self._owner:
-                raise RecordingError(f"The audit log {self.path} is closed here.")
-            seq = self._seq
-            entry = Entry(seq, self._prev, time, event, **fields)
-            body = self._encode(entry)
-            mark = _mark(body, self._key)
-            line = b"%b %b\n" % (mark.encode(), body)
-            self._write(line)
-            self._seq, self._prev = seq + 1, mark
-            return seq
+            entry = Entry(self._seq, self._prev, time, event, **fields)
+            return self._put(entry)
+
+    def decision(self, ruling: Ruling, time: float) -> int:
+        """Write one decision and return its `seq`; raise RecordingError when it cannot be written."""
+        asked = ruling.proposal
+        with self._lock:
+            entry = Entry(
+                self._seq, self._prev, time, "decision", asked.run, asked.agent, asked.role, asked.identity,
+                asked.kind, asked.name, asked.id, ruling.outcome.value, ruling.rule, ruling.reason,
+                ruling.evidence, ruling.proposed, ruling.executed, ruling.ticket,
+            )  # fmt: skip
+            return self._put(entry)
+
+    def _put(self, entry: Entry) -> int:
+        if self._fd < 0 or os.getpid() != self._owner:
+            raise RecordingError(f"The audit log {self.path} is closed here.")
+        seq = entry.seq
+        body = self._encode(entry)
+        mark = _mark(body, self._key)
+        line = b"%b %b\n" % (mark.encode(), body)
+        self._write(line)
+        self._seq, self._prev = seq + 1, mark
+        return seq
 
     def head(self) -> tuple[int, str]:
         """Return how many lines there are and the hash of the last: what `verify` can be held to."""
@@ -149,6 +167,11 @@ class AuditLog:
 
     def _encode(self, entry: Entry) -> bytes:
         body = _safe_encode(entry)
+        # A run uses few names and reasons, again and again: each combination is searched once.
+        said = (entry.run, entry.agent, entry.role, entry.identity, entry.name, entry.rule, entry.reason)
+        known = said in self._harmless and self._redactor.level == "redacted"
+        if known and not entry.evidence and not entry.id:
+            return body
         if self._redactor.level != "redacted" or self._redactor.suspects(body):
             clean = self._redactor.value(
                 {"reason": entry.reason, "evidence": list(entry.evidence), "name": entry.name,
@@ -159,7 +182,10 @@ class AuditLog:
                 name: value if isinstance(value, list) else _text(value) for name, value in clean.items()
             }
             clean["evidence"] = tuple(_text(item) for item in clean["evidence"])
-            body = _safe_encode(msgspec.structs.replace(entry, **clean))
+            return _safe_encode(msgspec.structs.replace(entry, **clean))
+        if len(self._harmless) >= MAX_HARMLESS:
+            self._harmless.clear()
+        self._harmless.add(said)
         return body
 
     def _write(self, line: bytes) -> None:

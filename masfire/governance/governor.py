@@ -373,8 +373,7 @@ class Governor:
                 if state.history is not None:
                     payload, notes = self._lawful(state.history, proposal, payload)
                 ruling = self._ruled(proposal, grant, payload, notes, ticket)
-                if self.audit is not None:
-                    self._log(ruling)
+                self._log(ruling)
                 if state.history is not None:
                     state.history.commit(ruling, self._clock())
             except BaseException:
@@ -421,8 +420,7 @@ class Governor:
             with contextlib.suppress(Exception):  # it is blocked already
                 self.state_of(proposal.run).blame(proposal.agent)
         with contextlib.suppress(Exception):  # it is blocked already; nothing can be more closed
-            if self.audit is not None:
-                self._log(ruling)
+            self._log(ruling)
         return ruling
 
     def _cost_of(self, proposal: Proposal) -> tuple[int, float | None]:
@@ -471,8 +469,7 @@ class Governor:
                 try:
                     granted = msgspec.structs.replace(grant, rule=rule)
                     decided = self._ruled(proposal, granted, payload, (ruling.reason,), ticket)
-                    if self.audit is not None:
-                        self._log(decided)
+                    self._log(decided)
                     if state.history is not None:
                         state.history.commit(decided, self._clock())
                 except BaseException:
@@ -487,14 +484,8 @@ class Governor:
     # -- the log ----------------------------------------------------------------------------
 
     def _log(self, ruling: Ruling) -> None:
-        proposal = ruling.proposal
-        assert self.audit is not None  # noqa: S101 - callers look
-        self.audit.append(
-            "decision", self._clock(), run=proposal.run, agent=proposal.agent, role=proposal.role,
-            identity=proposal.identity, kind=proposal.kind, name=proposal.name, id=proposal.id,
-            outcome=ruling.outcome.value, rule=ruling.rule, reason=ruling.reason, evidence=ruling.evidence,
-            proposed=ruling.proposed, executed=ruling.executed, ticket=ruling.ticket,
-        )  # fmt: skip
+        if self.audit is not None:
+            self.audit.decision(ruling, self._clock())
 
     def _note(self, **fields: Any) -> None:
         if self.audit is not None:

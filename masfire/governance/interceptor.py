@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from masfire.contracts.model import Verdict
 from masfire.errors import MasfireError
 from masfire.governance.history import History
 from masfire.governance.policy import Policy
@@ -26,9 +27,11 @@ class RecordedHistory(History):
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy)
         self.offered: Step | None = None
+        self._recorded: Sequence[Step] = ()
 
     def catch_up(self, recorded: Sequence[Step]) -> None:
         """Commit what was recorded since the last look."""
+        self._recorded = recorded
         while self.length < len(recorded):
             self.take(recorded[self.length])
 
@@ -41,6 +44,11 @@ class RecordedHistory(History):
 
     def commit(self, ruling: Ruling, now: float) -> None:
         """Do nothing: the recorder writes it down, and the record is history."""
+
+    def end(self, status: str) -> tuple[Verdict, ...]:
+        """Commit what was recorded after the last look, and end the run."""
+        self.catch_up(self._recorded)
+        return super().end(status)
 
     def observe(self, ruling: Ruling, outcome: object, *, ok: bool, now: float) -> None:
         """Do nothing, as above."""

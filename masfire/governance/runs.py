@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
 
 import msgspec
 
@@ -29,17 +27,19 @@ class RunState:
         self._reserved: dict[int, Reservation] = {}
         self._lock = threading.RLock()
 
-    @contextlib.contextmanager
-    def held(self, seconds: float) -> Iterator[None]:
-        """Hold the run's lock; raise Refusal when it cannot be had within `seconds`."""
+    def held(self, seconds: float) -> RunState:
+        """Take the run's lock until the end of the `with`; raise Refusal when it is not free in `seconds`."""
         if not self._lock.acquire(timeout=seconds):
             reason = f"Another decision of this run has not ended within {seconds:g} s."
             error = ToolError("internal", reason, retryable=True, retry_after_ms=1000)
             raise Refusal("timeout:lock", reason, error)
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return self
+
+    def __enter__(self) -> RunState:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def require_trust(self, agent: str, most: int | None) -> None:
         """Raise Refusal when the agent was blocked `most` times in this run."""

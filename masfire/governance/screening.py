@@ -86,6 +86,8 @@ class Confirmed:
         RED: a confirmed statement contradicts it; it names another member of a declared class than the
         confirmed ones; or it fills a `grounded` slot with what nothing confirmed supports.
         """
+        if statement.text in self._texts:
+            return Finding(statement, Colour.GREEN, "is confirmed in these words")
         text = f"{statement.text!r:.200}"
         for phrase, number in self.classes.mentioned(statement.text).items():
             rivals = [other for other, n in self._phrases.items() if n == number]

@@ -1,0 +1,74 @@
+"""`masfire govern`: dry runs on recorded traces, and audit logs verified."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from masfire.cli import execute
+from masfire.governance import AuditLog
+from masfire.recorder import Recorder
+from masfire.trace.io import TraceWriter
+from masfire.trace.model import Action, Header
+from masfire.trace.payload import pack
+
+POLICY = """\
+masfire: policy/v1
+agents:
+  clerk:
+    tools: {pay: {arguments: {amount: {maximum: 10}}}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, amounts, faults in (("clean", (5, 50), ()), ("hit", (5000,), ("blind_trust@clerk",))):
+        header = Header(run=name, faults=faults)
+        recorder = Recorder(header, sink=TraceWriter(tmp_path / f"{name}.jsonl", header))
+        for amount in amounts:
+            recorder.submit("clerk", Action("tool_call", "pay", pack({"args": {"amount": amount}})))
+        recorder.finish("completed", success=True)
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    return tmp_path
+
+
+def test_dry_run_counts_outcomes_and_false_blocks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["govern", "dry-run", str(folder), "--policy", str(folder / "policy.yaml")]
+    assert execute([*arguments, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["runs"] == 2
+    assert found["outcomes"] == [
+        {"agent": "clerk", "capability": "tool_call:pay", "allow": 1, "rewrite": 0, "block": 2}
+    ]
+    clean = found["clean"]
+    assert (clean["runs"], clean["runs_with_blocks"], clean["false_block_rate"]) == (1, 1, 0.5)
+    assert execute(arguments) == 0
+    assert "1 of 2 decisions blocked (50.00%)" in capsys.readouterr().out
+    assert execute([*arguments, "--max-false-blocks", "0.01"]) == 1
+
+
+def test_dry_run_of_nothing_or_of_damage_is_no_pass(folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    policy = ["--policy", str(folder / "policy.yaml")]
+    assert execute(["govern", "dry-run", str(empty), *policy]) == 3
+    (folder / "hit.jsonl").write_text("damaged\n")
+    assert execute(["govern", "dry-run", str(folder), *policy]) == 3
+    (folder / "bad.yaml").write_text("masfire: policy/v9")
+    assert execute(["govern", "dry-run", str(folder), "--policy", str(folder / "bad.yaml")]) == 2
+
+
+def test_audit_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "audit.log"
+    with AuditLog(path) as log:
+        log.append("note", 1.0, reason="a")
+        log.append("note", 2.0, reason="b")
+    assert execute(["govern", "audit", "verify", str(path)]) == 0
+    head = capsys.readouterr().out.split()[-1]
+    assert execute(["govern", "audit", "verify", str(path), "--head", head]) == 0
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert execute(["govern", "audit", "verify", str(path), "--head", head]) == 1
+    assert execute(["govern", "audit", "verify", str(path), "--head", "x"]) == 2
+    path.write_bytes(path.read_bytes().replace(b'"reason":"a"', b'"reason":"z"'))
+    assert execute(["govern", "audit", "verify", str(path), "--format", "json"]) == 1
+    assert '"line": 2' in capsys.readouterr().out
