@@ -115,7 +115,10 @@ def _no_repeat(fields: NoRepeat, read: Reader) -> tuple[Rule, ...]:
     when = one_step(read, fields.when, "when")
     unless = one_step_or_none(read, fields.unless, "unless")
     same, within = tuple(path_of(text) for text in fields.same), within_of(fields.within)
-    rule = Custom(lambda: Repetition(when, same=same, times=fields.times, within=within, unless=unless))
+    concerned = when if unless is None else s.Or((when, unless))
+    rule = Custom(
+        lambda: Repetition(when, same=same, times=fields.times, within=within, unless=unless), when=concerned
+    )
     return (rule,)
 
 

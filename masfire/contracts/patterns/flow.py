@@ -102,7 +102,8 @@ def _retry_policy(fields: RetryPolicy, read: Reader) -> tuple[Rule, ...]:
     from masfire.contracts.monitors.retries import Retries
 
     tools, final = tuple(fields.tool), tuple(fields.final)
-    return (Custom(lambda: Retries(tools, final=final, max_attempts=fields.max_attempts)),)
+    calls = s.Atom(("tool_call", "tool_result"))
+    return (Custom(lambda: Retries(tools, final=final, max_attempts=fields.max_attempts), when=calls),)
 
 
 class NoFlow(Fields):
@@ -156,7 +157,11 @@ def _supported_claim(fields: SupportedClaim, read: Reader) -> tuple[Rule, ...]:
     when, support = one_step(read, fields.when, "when"), one_step(read, fields.support, "support")
     kinds, slots = tuple(fields.claims), tuple(fields.slots)
     path = path_of(fields.field)
-    return (Custom(lambda: Support(when, support, kinds=kinds, slots=slots, path=path)),)
+    return (
+        Custom(
+            lambda: Support(when, support, kinds=kinds, slots=slots, path=path), when=s.Or((when, support))
+        ),
+    )
 
 
 class KeepsFormat(Fields):
@@ -171,7 +176,8 @@ def _keeps_format(fields: KeepsFormat, read: Reader) -> tuple[Rule, ...]:
     from masfire.contracts.monitors.shape import Shape
 
     models = tuple(fields.model)
-    return (Custom(lambda: Shape(models)),)
+    asked = s.Atom(("model_call", "model_reply"))
+    return (Custom(lambda: Shape(models), when=asked),)
 
 
 PATTERNS = (
