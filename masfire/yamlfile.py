@@ -57,6 +57,8 @@ def read_text(path: Path, noun: str) -> str:
 class _Loader(yaml.SafeLoader):
     """A safe loader that refuses aliases and bounds depth and size before anything is built."""
 
+    most = MAX_NODES
+
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = self._nodes = 0
@@ -68,7 +70,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
         self._depth += 1
         self._nodes += 1
-        if self._depth > MAX_DEPTH or self._nodes > MAX_NODES:
+        if self._depth > MAX_DEPTH or self._nodes > self.most:
             raise yaml.MarkedYAMLError(problem="nested too deeply or too large", problem_mark=mark)
         if isinstance(event, yaml.ScalarEvent) and _UNTEXT.search(event.value):
             raise yaml.MarkedYAMLError(problem="a null character or half a character", problem_mark=mark)
@@ -85,13 +87,14 @@ class _PlainLoader(_Loader):
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    most = 30_000
 
 
 for _tag, _pattern, _first in (
     ("bool", r"true|false", "tf"),
     ("null", r"~|null|", ["~", "n", ""]),
     ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", "-+0123456789"),
+    ("float", r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", "-+0123456789"),
 ):
     _PlainLoader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)

@@ -20,6 +20,7 @@ def _listed(value: Any) -> Any:
 
 
 Text = Annotated[str, StringConstraints(max_length=20_000)]
+"""A description; of formulas the parser says how long they may be."""
 Key = Annotated[
     list[str],
     BeforeValidator(_listed, json_schema_input_type=str | list[str]),
@@ -53,14 +54,14 @@ class Common(BaseModel):
     retire: RetireFields | None = None
     tags: list[str] = []
     examples: Examples | None = None
-    define: dict[str, Text] = Field(default={}, description="named sub-formulas, 'name(a, b)': formula")
+    define: dict[str, str] = Field(default={}, description="named sub-formulas, 'name(a, b)': formula")
 
 
 class FormulaContract(Common):
     """A contract written as one formula or several."""
 
     formula: Annotated[
-        list[Text], BeforeValidator(_listed, json_schema_input_type=str | list[str]), Field(min_length=1)
+        list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str]), Field(min_length=1)
     ]
 
 

@@ -337,7 +337,7 @@ def test_bad_definitions(define: dict[str, str], why: str) -> None:
 
 def test_a_definition_that_explodes_is_refused() -> None:
     define = {f"a{i}": f"a{i + 1} and a{i + 1}" for i in range(14)}
-    with pytest.raises(FormulaError, match="expands to more than"):
+    with pytest.raises(FormulaError, match="expands to"):
         parse_formula("a0", define={**define, "a14": "ok"})
 
 
@@ -376,9 +376,7 @@ def test_what_is_shown_reads_back(formula: Any) -> None:
     try:
         again = parse_formula(show(formula), part=True)
     except FormulaError as error:
-        if any(
-            why in str(error) for why in (" has no '", "no step has shown", "has no order", "never equals")
-        ):
+        if any(why in str(error) for why in (" has no '", "no step has shown", " no order", "never equals")):
             reject()  # what is never true of such a step is refused, and that is tested above
         raise
     renamed = show(plain(again)).replace("x_2", "x").replace("y_2", "y")

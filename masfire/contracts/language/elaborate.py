@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ class Elaborator:
             self.slips = [
                 Slip(
                     node.span,
-                    f"expands to more than {MAX_NODES} parts; write fewer definitions into each other",
+                    f"the formula has (or expands to) more than {MAX_NODES} parts; split it into several",
                 )
             ]
             return Literal(False)
@@ -135,6 +136,8 @@ class Elaborator:
     def _iff(self, node: Node, scope: Scope, context: Context) -> Formula:
         context = self._neighbours(node, scope, context)
         left, right = (self.formula(child, scope, context) for child in node.children)
+        for _ in itertools.chain(checks.nodes(left), checks.nodes(right)):
+            self.count()  # both are written twice
         span = self.place(node, scope)
         return And((Implies(left, right, span), Implies(right, left, span)), span)
 
