@@ -13,7 +13,7 @@ import msgspec
 
 from masfire.contracts.model import Contract, Status, Verdict, Violation
 from masfire.errors import MasfireError, TraceError, UsageError
-from masfire.reporting.checked import Check, Checked, Told
+from masfire.reporting.checked import Check, Checked, Told, shortened
 from masfire.trace.model import End, Step, Trace
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOLD = 3
 """Violations of one contract in one trace that are told in full."""
 
-HOPS = 12
+HOPS = 64
 """Steps of a lineage."""
 
 BEFORE, AFTER = 2, 1
@@ -220,7 +220,7 @@ def _foremost(verdicts: Iterable[Verdict], most: int) -> Iterator[Violation]:
 
 def _explain(violation: Violation, trace: Trace) -> Told:
     lineage = _lineage(violation, trace)
-    wanted = {*_around(violation, len(trace)), *lineage}
+    wanted = {*_around(violation, len(trace)), *shortened(lineage)}
     return Told(violation, lineage, {index: trace[index] for index in sorted(wanted)})
 
 

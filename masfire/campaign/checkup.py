@@ -13,6 +13,7 @@ from masfire.campaign.cells import variants
 from masfire.campaign.plan import Plan
 from masfire.campaign.serving import key_of
 from masfire.campaign.tasks import load_tasks, resolve
+from masfire.campaign.verdicts import load
 from masfire.errors import MasfireError
 from masfire.trace.model import USER, Trace
 
@@ -66,6 +67,8 @@ def check_plan(plan: Plan) -> Iterator[Finding]:
         yield Finding("tasks", ok=False, detail=str(error), remedy="Correct `tasks` in the plan.")
     for system in plan.systems:
         yield from _objects(system.name, (system.system, system.run, system.check), plan.root)
+    if plan.contracts:
+        yield _contracts(plan)
     model = plan.model
     if model.stub != "only" and model.endpoint == "local":
         yield _local_model(needed=True)
@@ -78,6 +81,14 @@ def check_plan(plan: Plan) -> Iterator[Finding]:
         )
     labels = ", ".join(variant.label for variant in variants(plan))
     yield Finding("cells", ok=True, detail=f"systems {labels}; seeds {plan.seeds}; times {plan.times}")
+
+
+def _contracts(plan: Plan) -> Finding:
+    try:
+        found = load(plan.contracts, plan.root)
+    except MasfireError as error:
+        return Finding("contracts", ok=False, detail=str(error), remedy="Correct `contracts` in the plan.")
+    return Finding("contracts", ok=True, detail=f"{len(found)} from {', '.join(plan.contracts)}")
 
 
 def check_trace(trace: Trace) -> Iterator[Finding]:

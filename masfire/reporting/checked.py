@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -103,6 +103,11 @@ class Check(Struct, frozen=True):
     def count(self, status: Status) -> int:
         """Return in how many traces the worst verdict is `status`."""
         return sum(one.status is status for one in self.checked)
+
+
+def shortened(lineage: Sequence[int]) -> tuple[int, ...]:
+    """Return the steps of a lineage that a report names: where it began, and how it came to its end."""
+    return (*lineage[:2], *lineage[-6:]) if len(lineage) > 8 else tuple(lineage)
 
 
 def violating(verdict: Verdict) -> list[int]:

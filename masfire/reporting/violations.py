@@ -11,7 +11,7 @@ import msgspec
 from masfire.contracts.language.syntax import Path
 from masfire.contracts.model import Contract, Status, Verdict, Violation
 from masfire.errors import RefusedValue
-from masfire.reporting.checked import Check, Checked, Told, violating
+from masfire.reporting.checked import Check, Checked, Told, shortened, violating
 from masfire.reporting.printable import printable
 from masfire.trace.model import Action, Decision, Message, Observation, Step
 
@@ -80,8 +80,10 @@ def told_lines(told: Told, contract: Contract, checked: Checked) -> list[str]:
     if found.path:
         lines.append(f"  path     {printable(_dotted(found.path), limit=200)}")
     if len(told.lineage) > 1:
-        links = " → ".join(_link(index, told.steps, checked) for index in told.lineage)
-        lines.append(f"  lineage  {links}")
+        links = [_link(index, told.steps, checked) for index in shortened(told.lineage)]
+        if len(links) < len(told.lineage):
+            links.insert(2, "…")
+        lines.append(f"  lineage  {' → '.join(links)}")
     lines += _slice(told, checked)
     if checked.replay and found.blame >= 0:
         lines.append(f"  replay   {printable(checked.replay.replace('{step}', str(found.blame)))}")

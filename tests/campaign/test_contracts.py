@@ -123,3 +123,14 @@ def test_a_lost_run_is_judged_as_far_as_it_went(tmp_path: Path, model: FakeOpenA
         ("two-calls", "satisfied"),
         ("no-teleport", "vacuous"),
     ]
+
+
+def test_the_doctor_reads_the_contracts(
+    tmp_path: Path, model: FakeOpenAI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = described(tmp_path, model)
+    execute(["doctor", str(plan)])
+    assert "ok       contracts: 2 from" in capsys.readouterr().out
+    described(tmp_path, model, RULES.replace("formula", "formla"))
+    assert execute(["doctor", str(plan)]) != 0
+    assert "MISSING  contracts: " in capsys.readouterr().out
