@@ -99,6 +99,7 @@ def run(
     header: Mapping[str, Any] | None = None,
     clock: Callable[[], float] = time.time,
     replay: Player | None = None,
+    draws: bool = False,
 ) -> Iterator[Run]:
     """Record whatever agents do inside this block, with `faults` injected.
 
@@ -108,8 +109,9 @@ def run(
     roles, tools); `door` is a model door (sampling settings, reply cache, stub); `interceptors` are
     asked after the faults; `redact` are further secret patterns (RE2 syntax); `header` holds further
     header fields; `replay` is the record that this run repeats instead of asking models and running tools
-    (Divergence is raised where it cannot). An exception of the block ends the run as `error` (or
-    `budget`, `overflow`, `interrupted`) and is raised on.
+    (Divergence is raised where it cannot); `draws` also records what the system's own modules draw from
+    `random` and `uuid4` and read off the clock, so that a replay can repeat it. An exception of the
+    block ends the run as `error` (or `budget`, `overflow`, `interrupted`) and is raised on.
 
     >>> with run(task="hello") as r:
     ...     pass
@@ -144,7 +146,7 @@ def run(
     active = Run(recorder, injector, Path(path) if path is not None else None)
     status, error = "completed", ""
     try:
-        with _adapters().installed(), activate(recorder):
+        with _adapters().installed(), _chance(recorder, replay, draws=draws), activate(recorder):
             yield active
         if replay is not None:
             replay.finish(recorder.trace())
@@ -204,6 +206,16 @@ def _injector(
 
     specs = [fault if isinstance(fault, FaultSpec) else FaultSpec.parse(fault) for fault in faults]
     return Injector(specs, seed=seed, knowledge=knowledge, mutator=mutator)
+
+
+def _chance(
+    recorder: Recorder, replay: Player | None, *, draws: bool
+) -> contextlib.AbstractContextManager[None]:
+    if not draws and (replay is None or not replay.trace.draws):
+        return contextlib.nullcontext()
+    from masfire.adapters import chance
+
+    return chance.recorded(recorder)
 
 
 def _sink(path: str | os.PathLike[str] | None, header: Header, privacy: str, redact: Sequence[str]) -> Any:

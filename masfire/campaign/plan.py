@@ -140,10 +140,14 @@ class Executor(_Part):
 
 
 class Record(_Part):
-    """What traces hold: the privacy level, and further secret patterns (RE2 syntax) to redact."""
+    """What traces hold: the privacy level, and further secret patterns (RE2 syntax) to redact.
+
+    With `draws` also what the systems' own code draws from chance and reads off the clock, for replays.
+    """
 
     privacy: Literal["full", "redacted", "content-off"] = "redacted"
     redact: list[str] = []
+    draws: bool = False
 
 
 class Plan(_Part):
@@ -207,7 +211,8 @@ class Plan(_Part):
     @property
     def digest(self) -> str:
         """Return the SHA-256 (hex) of everything that can change a result: not workers, not paths."""
-        content = self.model_dump(mode="json", exclude={"root", "executor"})
+        left_out = {"root": True, "executor": True, "record": {"draws"}}
+        content = self.model_dump(mode="json", exclude=left_out)
         if not content["contracts"]:  # plans from before there were contracts go on
             del content["contracts"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -112,6 +112,7 @@ class Bench:
             redact=plan.record.redact,
             run_id=order.id,
             replay=replay,
+            draws=plan.record.draws,
             header={
                 "models": (self.setting.model_name,) if self.setting.model_name else (),
                 "settings": {

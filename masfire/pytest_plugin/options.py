@@ -25,6 +25,8 @@ HELP = {
     "new_episodes (also what is new in one) or all (record anew).",
     "cassettes": "Folder for cassettes, beside each test's file (default masfire_traces).",
     "live_tools": "Whether tools run for real in a run answered from a cassette (default true).",
+    "draws": "Whether random draws and clock reads of the code under test are recorded too, for replays "
+    "(true or false, the default).",
     "budget_steps": "Steps after which a run is stopped (0: unlimited; default 100000).",
     "budget_calls": "Model calls after which a run is stopped (0: unlimited; default 2000).",
     "budget_seconds": "Seconds after which a run is stopped at its next step (0: unlimited; the default).",

@@ -102,6 +102,7 @@ class Recording:
                 privacy=given.privacy,
                 redact=given.redact,
                 replay=tape.player,
+                draws=given.draws,
                 **more,
             ) as run,
         ):

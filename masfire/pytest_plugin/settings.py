@@ -39,6 +39,7 @@ class Settings:
     record: str
     cassettes: str
     live_tools: bool
+    draws: bool
     budget: dict[str, float]
     given: dict[str, Any]
 
@@ -110,6 +111,7 @@ def _read(config: pytest.Config) -> Settings:
         cassettes=value("cassettes") or "masfire_traces",
         live_tools=_choice("live_tools", str(value("live_tools") or "true").lower(), ("true", "false"))
         == "true",
+        draws=_choice("draws", str(value("draws") or "false").lower(), ("true", "false")) == "true",
         budget={
             name.removeprefix("budget_"): _limit(name, value(name), default)
             for name, default in _DEFAULTS.items()

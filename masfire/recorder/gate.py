@@ -20,6 +20,7 @@ from masfire.trace.model import (
     Action,
     Body,
     Decision,
+    Drawn,
     End,
     Header,
     Injection,
@@ -28,7 +29,7 @@ from masfire.trace.model import (
     Step,
     Trace,
 )
-from masfire.trace.payload import Payload, pack_or_refuse
+from masfire.trace.payload import Payload, pack, pack_or_refuse
 
 if TYPE_CHECKING:
     from masfire.recorder.player import Player
@@ -51,8 +52,8 @@ class Sink(Protocol):
     def write(self, step: Step) -> Step:
         """Write one step durably; return it as stored (redacted)."""
 
-    def keep(self, original: Original) -> Original:
-        """Write a reply that a replay needs; return it as stored (redacted)."""
+    def keep(self, kept: Any) -> Any:
+        """Write what a replay needs (an Original, a Drawn); return it as stored (redacted)."""
 
     def close(self, end: End | None) -> End | None:
         """Write the end record, if any, and release the resource; return the record as stored (redacted)."""
@@ -107,6 +108,9 @@ class Recorder:
         self.steps: list[Step] = list(prior.steps) if prior else []
         self.injections: list[Step] = list(prior.injections) if prior else []
         self.originals: list[Original] = list(prior.originals) if prior else []
+        self.draws: list[Drawn] = list(prior.draws) if prior else []
+        self.records_draws = False
+        """Whether what the system's own code draws from chance and clock is recorded."""
         self.replay = replay
         self.calls = 0
         self.notes: dict[str, Any] = {}
@@ -203,21 +207,30 @@ class Recorder:
 
     def keep(self, call: int, body: Payload) -> None:
         """Write down the whole reply to the model call at step `call`, for a replay."""
-        original = Original(call, body)
         with self._lock:
-            if (
-                self._end is not None
-                or not 0 <= call < len(self.steps)
-                or self.header.privacy == "content-off"
-            ):
+            if 0 <= call < len(self.steps):
+                self._keep(Original(call, body), self.originals)
+
+    def drawn(self, source: str, agent: str, draw: Callable[[], Any]) -> Any:
+        """Return what `draw` gives, written down; in a replay what it gave before."""
+        if self._end is not None:
+            return draw()
+        found = self.replay.drawn(source, agent) if self.replay is not None else None
+        value = draw() if found is None else found
+        with self._lock:
+            self._keep(Drawn(source, agent, pack(value)), self.draws)
+        return value
+
+    def _keep(self, kept: Any, where: list[Any]) -> None:
+        if self._end is not None or self.header.privacy == "content-off":
+            return
+        if self._sink is not None:
+            try:
+                kept = self._sink.keep(kept)
+            except RecordingError as failure:
+                self._missed(failure)
                 return
-            if self._sink is not None:
-                try:
-                    original = self._sink.keep(original)
-                except RecordingError as failure:
-                    self._missed(failure)
-                    return
-            self.originals.append(original)
+        where.append(kept)
 
     def finish(
         self, status: str, *, error: str = "", answer: Any = None, success: bool | None = None
@@ -237,7 +250,8 @@ class Recorder:
         """Return the run so far as a value."""
         with self._lock:
             steps, hidden = tuple(self.steps), tuple(self.injections)
-            return Trace(self.header, steps, hidden, self._end, tuple(self.originals))
+            kept = tuple(self.originals), tuple(self.draws)
+            return Trace(self.header, steps, hidden, self._end, *kept)
 
     def _descend(self, step: Step, level: int, recorded: list[Step]) -> None:
         if isinstance(step.body, Injection):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 from masfire.errors import Divergence, ReplayEnded, UsageError
 from masfire.trace.difference import NOTHING, step_difference, value_difference
 from masfire.trace.model import Action, Body, Message, Observation, Step, Trace
+from masfire.trace.payload import unpack
 from masfire.trace.replay import Answer, Tape, asked
 
 PATIENCE = 2.0
@@ -68,6 +70,9 @@ class Player:
         self._patience = patience
         self._hint = hint
         self._changed = threading.Condition()
+        self._draws: dict[tuple[str, str], deque[Any]] = {}
+        for drawn in trace.draws:
+            self._draws.setdefault((drawn.source, drawn.agent), deque()).append(unpack(drawn.value))
         self._parallel = _first_overlap(trace.steps)
         status = trace.end.status if trace.end is not None else ""
         self._breaks_off = strict and (trace.end is None or status in _BROKEN_OFF)
@@ -200,6 +205,12 @@ class Player:
             step=len(trace), agent=missing.agent, expected=f"{missing.agent}'s {missing.kind}", got=NOTHING,
         )  # fmt: skip
         self._stop()
+
+    def drawn(self, source: str, agent: str) -> Any:
+        """Return the next recorded draw of this source by this agent; None when there is none left."""
+        with self._changed:
+            waiting = self._draws.get((source, agent))
+            return waiting.popleft() if waiting else None
 
     def close(self) -> None:
         """Say that the run is over: nothing waits for it any longer."""
@@ -367,8 +378,6 @@ class Player:
         if not isinstance(body, Action):
             return True
         if step.kind == "model_call":
-            from masfire.trace.payload import unpack
-
             return value_difference(self.tape.asked(step.step), unpack(body.proposed)) is None
         return bytes(step.payload) == bytes(body.proposed)
 

@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from masfire.trace.model import End, Header, Original, Step
+from masfire.trace.model import Drawn, End, Header, Original, Step
 
 HEAD = 18
 """Bytes before the checked part: ``{"crc":"xxxxxxxx",``."""
@@ -59,12 +59,14 @@ _KINDS: dict[type, bytes] = {
     Join: b"join",
     Torn: b"torn",
     Original: b"original",
+    Drawn: b"drawn",
 }
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_step = msgspec.json.Decoder(Step).decode
 decode_header = msgspec.json.Decoder(Header).decode
 decode_end = msgspec.json.Decoder(End).decode
 decode_original = msgspec.json.Decoder(Original).decode
+decode_drawn = msgspec.json.Decoder(Drawn).decode
 decode_join = msgspec.json.Decoder(Join).decode
 decode_torn = msgspec.json.Decoder(Torn).decode
 

@@ -229,11 +229,23 @@ class Original(Struct, frozen=True):
     body: Payload
 
 
+class Drawn(Struct, frozen=True):
+    """One thing that the system's own code drew from chance or read off the clock, where that is recorded.
+
+    `source` is `random` (a float in 0..1), `bits` (an integer), `uuid` (its hex) or `time`, `monotonic`
+    (seconds); `agent` who was acting ("" for nobody). The draws of one agent and source are in order.
+    """
+
+    source: str
+    agent: str
+    value: Payload
+
+
 class Trace(Struct, frozen=True):
     """A recorded run as a value: header, visible steps in order, the hidden truth, and the end.
 
     `end` is None when the writer died before it could say how the run ended. `originals` are replies
-    that a replay needs word for word.
+    that a replay needs word for word, `draws` what chance and clock gave (opt-in).
     """
 
     header: Header
@@ -241,6 +253,7 @@ class Trace(Struct, frozen=True):
     injections: tuple[Step, ...] = ()
     end: End | None = None
     originals: tuple[Original, ...] = ()
+    draws: tuple[Drawn, ...] = ()
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -277,6 +290,6 @@ USER = "user"
 
 __all__ = [
     "ABSENT", "EMPTY",
-    "TRACE_VERSION", "USER", "Action", "Body", "Decision", "Draw", "End", "Header", "Injection",
+    "TRACE_VERSION", "USER", "Action", "Body", "Decision", "Draw", "Drawn", "End", "Header", "Injection",
     "Message", "Observation", "Original", "Payload", "Raw", "Step", "Trace",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from masfire.trace import lines
 from masfire.trace.limits import Limits, exceeds_depth
 from masfire.trace.lines import Join
 from masfire.trace.migrations import Migration, route
-from masfire.trace.model import TRACE_VERSION, End, Header, Injection, Original, Step, Trace
+from masfire.trace.model import TRACE_VERSION, Drawn, End, Header, Injection, Original, Step, Trace
 from masfire.trace.numbering import Numbering
 
 Record: TypeAlias = Header | Step | End
@@ -59,10 +59,12 @@ def read_trace(
                 tuple(reading.settled(injections)),
                 None,
                 tuple(reading.originals),
+                tuple(reading.draws),
             )
         raise
     hidden = tuple(reading.settled(injections))
-    return Trace(reading.begun(), tuple(steps), hidden, reading.end, tuple(reading.originals))
+    kept = tuple(reading.originals), tuple(reading.draws)
+    return Trace(reading.begun(), tuple(steps), hidden, reading.end, *kept)
 
 
 def iter_records(
@@ -107,6 +109,7 @@ class _Reading:
         self.header: Header | None = None
         self.end: End | None = None
         self.originals: list[Original] = []
+        self.draws: list[Drawn] = []
         self.seed = 0
         self.seqs: dict[str, int] = {lines.MAIN: 0}
         self.steps = 0
@@ -284,6 +287,9 @@ class _Reading:
             return self.end
         if kind == "original":
             self._original(writer, self._decode(lines.decode_original, line))
+            return None
+        if kind == "drawn":
+            self.draws.append(self._decode(lines.decode_drawn, line))
             return None
         if kind != "step":
             raise self._wrong(f"a record of kind {kind!r} has no place here")

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args
 import msgspec
 
 from masfire.trace.lines import Join, Torn
-from masfire.trace.model import TRACE_VERSION, Body, End, Header, Original, Step
+from masfire.trace.model import TRACE_VERSION, Body, Drawn, End, Header, Original, Step
 from masfire.trace.payload import Payload
 
 SCHEMA_FILE = Path(__file__).with_name("trace.schema.json")
@@ -22,6 +22,7 @@ _RECORDS: tuple[tuple[str, type], ...] = (
     ("join", Join),
     ("torn", Torn),
     ("original", Original),
+    ("drawn", Drawn),
 )
 
 

@@ -11,17 +11,19 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from masfire.errors import RecordingError, RefusedValue
 from masfire.trace import lines
 from masfire.trace.lines import Join, Torn, compose, encode_record
-from masfire.trace.model import End, Header, Injection, Original, Step, Trace
+from masfire.trace.model import Drawn, End, Header, Injection, Original, Step, Trace
 from masfire.trace.payload import REFUSED, Payload, pack_or_refuse, unpack
 from masfire.trace.reader import survey
 from masfire.trace.redact import Redactor
+
+Kept = TypeVar("Kept", Original, Drawn)
 
 _HUGE = float("inf")
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
@@ -118,16 +120,16 @@ class TraceWriter:
                 self.steps = step.step + 1
         return step
 
-    def keep(self, original: Original) -> Original:
-        """Append a reply that a replay needs; return it as stored. Raise RecordingError like `write`."""
-        original = _kept(original, self._redactor)
+    def keep(self, kept: Kept) -> Kept:
+        """Append what a replay needs; return it as stored. Raise RecordingError like `write`."""
+        kept = _kept(kept, self._redactor)
         with self._lock:
             if self._fd < 0:
-                raise RecordingError(f"{self.path} is closed; a reply was not recorded.")
+                raise RecordingError(f"{self.path} is closed; what a replay needs was not recorded.")
             if self._forked:
                 self._continue_in_child()
-            self._append(Original, _encode(original))
-        return original
+            self._append(type(kept), _encode(kept))
+        return kept
 
     def close(self, end: End | None = None) -> End | None:
         """Write the end record, if any, and release the file; return the record as stored.
@@ -248,6 +250,8 @@ def save_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     originals = {original.call: original for original in trace.originals}
     try:
         with TraceWriter(part, trace.header) as writer:
+            for drawn in trace.draws:
+                writer.keep(drawn)
             for step in trace.steps:
                 for mark in marks.pop(step.step, ()):
                     writer.write(mark)
@@ -275,17 +279,19 @@ class MemorySink:
         """Return the step as a file would store it."""
         return store(step, self._redactor)[0]
 
-    def keep(self, original: Original) -> Original:
-        """Return the reply as a file would store it."""
-        return _kept(original, self._redactor)
+    def keep(self, kept: Kept) -> Kept:
+        """Return what a replay needs as a file would store it."""
+        return _kept(kept, self._redactor)
 
     def close(self, end: End | None = None) -> End | None:
         """Return the end record as a file would store it; nothing is held open."""
         return self._redactor.end(end) if end is not None and self._redactor is not None else end
 
 
-def _kept(original: Original, redactor: Redactor | None) -> Original:
-    return original if redactor is None else redactor.original(original)
+def _kept(kept: Kept, redactor: Redactor | None) -> Kept:
+    if redactor is None or isinstance(kept, Drawn):  # numbers hold no secret
+        return kept
+    return redactor.original(kept)
 
 
 def store(step: Step, redactor: Redactor | None) -> tuple[Step, bytes]:
