@@ -112,7 +112,7 @@ class _Stateful:
 
     def __init__(self, make: Callable[[], Any], when: Formula) -> None:
         self._inner, self._when = make(), when
-        self._status = Status.VACUOUS
+        self._judged = False
 
     def judge(self, view: View, *, commit: bool) -> tuple[StepStatus, str, Sequence[Witness]]:
         """Ask the object about a step; a copy of it when the step is not to be history."""
@@ -126,20 +126,16 @@ class _Stateful:
         if said is None:
             return StepStatus.VACUOUS, "", ()
         status, why = _verdict(said)
-        if commit and self._status is not Status.VIOLATED:
-            self._status = Status.SATISFIED if status is StepStatus.PASS else Status.VIOLATED
+        self._judged |= commit
         return status, why, ()
 
     def end(self, ended: str) -> tuple[Status, str, Sequence[Witness]]:
         """Ask the object about the run, when it says something about runs."""
-        if not ended or not hasattr(self._inner, "end"):
-            return self._status, "", ()
-        said = self._inner.end(ended)
-        if said is None:
-            return self._status, "", ()
+        said = self._inner.end(ended) if ended and hasattr(self._inner, "end") else None
+        if said is None:  # what steps violated, the engine remembers
+            return (Status.SATISFIED if self._judged else Status.VACUOUS), "", ()
         status, why = _verdict(said)
-        failed = status is StepStatus.FAIL or self._status is Status.VIOLATED
-        return Status.VIOLATED if failed else Status.SATISFIED, why, ()
+        return (Status.SATISFIED if status is StepStatus.PASS else Status.VIOLATED), why, ()
 
     def save(self) -> Any:
         """Return the object's attributes; raise UsageError when they are no JSON values."""
@@ -155,11 +151,11 @@ class _Stateful:
                 f"The state of the trace contract {type(self._inner).__name__} would change when saved.",
                 hint="Keep lists rather than tuples or sets, and texts as keys.",
             )
-        return [self._status.value, state]
+        return [self._judged, state]
 
     def restore(self, state: Any) -> None:
         """Take over saved attributes."""
-        self._status = Status(state[0])
+        self._judged = bool(state[0])
         vars(self._inner).update(state[1])
 
 

@@ -95,12 +95,28 @@ def _pair(
     both = [(contract, found, other, theirs), (other, theirs, contract, found)]
     for needing, needs, forbidding, forbids in both:
         for demand in needs:
+            if any(_contradicted(demand, ban) for ban in forbids):
+                yield _finding(
+                    "conflict",
+                    needing,
+                    f"What it demands is forbidden by {_told(forbidding)} at the same step.",
+                )
             for need in demand.needs:
                 if any(not ban.then and allows(need, ban.when) for ban in forbids):
                     yield _finding(
                         "forbidden-need", needing,
                         f"What it needs to have happened is forbidden by {_told(forbidding)}.",
                     )  # fmt: skip
+
+
+def _contradicted(demand: Demand, ban: Demand) -> bool:
+    """Return whether a step that fulfils the demand is always forbidden, though not all it speaks of are."""
+    return (
+        bool(demand.then)
+        and not ban.then
+        and allows((*demand.when, *demand.then), ban.when)
+        and not allows(demand.when, ban.when)
+    )
 
 
 def _against(contract: Contract, mine: Demand, other: Contract, their: Demand) -> Iterator[Finding]:

@@ -118,7 +118,7 @@ def settled(formula: Formula | None, unseen: str = "") -> bool | None:
             inner = settled(operand, unseen)
             return None if inner is None else not inner
         case And(operands=operands):
-            return _all([settled(part, unseen) for part in operands])
+            return _all([settled(part, unseen) for part in operands]) if kinds_of(formula) else False
         case Or(operands=operands):
             inner = _all([_negated(settled(part, unseen)) for part in operands])
             return _negated(inner)
