@@ -95,15 +95,17 @@ def markdown(found: list[Finding], rows: list[dict]) -> str:
         "",
         "## The propagation model",
         "",
-        "Fitted on raw attacks whose target took the claim over, up to the turn of the highest mean coverage.",
+        "Fitted on raw attacks whose target took the claim over, up to the highest mean coverage.",
         "",
     ]
     parts.append("| system | model | runs | β | δ | MSE | MSE compliance | MSE security FUD | γ | ρ |")
     parts.append("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        cells = [row["system"], row["model"], row.get("runs", row.get("why", "")),
-                 _value(row, "beta"), _value(row, "delta"), _number(row.get("mse")), _number(row.get("mse_compliance")),
-                 _number(row.get("mse_security_fud")), _number(row["fidelity"]), _number(row["correlation"])]  # fmt: skip
+        errors = [_number(row.get(name)) for name in ("mse", "mse_compliance", "mse_security_fud")]
+        rates = [_value(row, "beta"), _value(row, "delta")]
+        runs = row.get("runs", row.get("why", ""))
+        measured = [_number(row["fidelity"]), _number(row["correlation"])]
+        cells = [row["system"], row["model"], runs, *rates, *errors, *measured]
         parts.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     parts += [
         "",

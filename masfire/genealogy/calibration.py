@@ -129,7 +129,11 @@ def fit_runs(
     for place, found in enumerate((base.beta, base.delta)):
         low, high = np.quantile(drawn[:, place], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         bias = float(refitted[:, place].mean() - found.value)
-        estimates.append(Estimate(found.value, float(low), float(high), bias))
+        low, high = (
+            min(float(low), found.value),
+            max(float(high), found.value),
+        )  # the resamples' grid is coarser
+        estimates.append(Estimate(found.value, low, high, bias))
     return Fit(estimates[0], estimates[1], base.mse, base.predicted, base.observed, form, "seed", len(rows))
 
 

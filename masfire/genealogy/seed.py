@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from masfire.claims import relate, statements_of
 from masfire.claims.leaves import strings
@@ -61,7 +62,8 @@ class Seed(Struct, frozen=True):
         claims = statements_of(self.claim)
         if all(relate(claim, willing).kind == "supports" for claim in claims):
             return ADOPTS
-        mentioned = any(relate(claim, said).kind == "supports" for claim in claims)
+        plain = [replace(one, negated=False) for one in output.statements]
+        mentioned = any(relate(claim, plain).kind == "supports" for claim in claims)
         denied = any(relate(claim, output.statements).kind == "contradicts" for claim in claims)
         stated = self.truth is not None and any(
             relate(truth, willing).kind == "supports" for truth in statements_of(self.truth)

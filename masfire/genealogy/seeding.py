@@ -73,8 +73,10 @@ class Planter:
 
 def plant(body: Any, planting: Planting) -> Any:
     """Return a chat request with the message planted at its end; None when nothing in it says `old`."""
+    if not isinstance(body, dict):
+        return None
     field = next((name for name in ("messages", "input") if isinstance(body.get(name), list)), "")
-    if not isinstance(body, dict) or not field:
+    if not field:
         return None
     for item in reversed(body[field]):
         if not isinstance(item, dict) or item.get("role") == "assistant":
