@@ -10,12 +10,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from masfire.contracts.core import atoms, free
+from masfire.contracts.core import negated
 from masfire.contracts.language.syntax import (
-    And, Apply, Argument, Atom, Compare, Const, Count, Exists, Field, Formula, Interval, Last, Literal,
-    Not, Once, Or, Path, Present, Prev, Since, Sum, Term, Truth, Var, Window,
-)  # fmt: skip
-from masfire.contracts.plan import Plan, Unmonitorable, binds, sparse
+    And,
+    Apply,
+    Argument,
+    Atom,
+    Compare,
+    Const,
+    Count,
+    Exists,
+    Field,
+    Formula,
+    Interval,
+    Last,
+    Literal,
+    Not,
+    Once,
+    Or,
+    Path,
+    Present,
+    Prev,
+    Since,
+    Sum,
+    Term,
+    Truth,
+    Var,
+    Window,
+)
+from masfire.contracts.plan import Plan
 from masfire.contracts.tables import Table, like
 from masfire.contracts.values import freeze, numeric_twin
 from masfire.contracts.view import own_fields
@@ -164,8 +187,6 @@ class Conditions(Writer):
     def rival_of(self, formula: Formula, certain: bool, level: int) -> Table | None:
         """Return the table of the steps that ended what a row of `table_of` began."""
         if isinstance(formula, Since):
-            from masfire.contracts.core import negated
-
             return self.use(
                 self.plan.last(formula, "left", negated(formula.left), not certain, level, formula.window)
             )
@@ -266,6 +287,7 @@ class Conditions(Writer):
         return self.count(term, level, env) if isinstance(term, Count) else self.sum(term, level, env)
 
     def last_value(self, term: Last, level: int, env: Env) -> str:
+        """Return the expression of a field's value at an earlier step."""
         when = term.when if term.when is not None else Literal(True)
         table = self.use(self.plan.valued("value", term, when, Field(term.path), level, term.window))
         row = f"S[{table.slot}].get({self.key(table.vars, env)})"
@@ -276,6 +298,7 @@ class Conditions(Writer):
         return f"latest({row}, i{level}, t{level}, {window})"
 
     def count(self, term: Count, level: int, env: Env) -> str:
+        """Return the expression of a count."""
         texts = []
         for certain in (True, False):
             table = self.use(self.plan.count(term, term.formula, certain, level, term.window))
@@ -290,6 +313,7 @@ class Conditions(Writer):
         return texts[0] if texts[0] == texts[1] else f"both({texts[0]}, {texts[1]})"
 
     def sum(self, term: Sum, level: int, env: Env) -> str:
+        """Return the expression of a sum."""
         when = term.when if term.when is not None else Literal(True)
         table = self.use(self.plan.valued("sum", term, when, term.term, level, term.window))
         key = self.key(table.vars, env)
@@ -405,7 +429,3 @@ class Conditions(Writer):
     def exists(self, formula: Exists, certain: bool, level: int, env: Env) -> Expr:
         """Return the condition of an existential."""
         raise NotImplementedError
-
-
-__all__ = ["Conditions", "Env", "Expr", "Then", "Unmonitorable", "Writer", "all_of", "atoms", "binds", "free",
-           "opposite", "sparse"]  # fmt: skip

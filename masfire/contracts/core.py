@@ -7,16 +7,59 @@ from typing import Any, TypeAlias
 import msgspec
 
 from masfire.contracts.language.syntax import (
-    And, Apply, Argument, Atom, Compare, Const, Count, Exists, Field, Forall, Formula, Historically,
-    Implies, Interval, Last, Literal, Not, Once, Or, Prev, Present, Since, Span, Sum, Term, Truth, Var,
-)  # fmt: skip
+    And,
+    Apply,
+    Argument,
+    Atom,
+    Compare,
+    Const,
+    Count,
+    Exists,
+    Field,
+    Forall,
+    Formula,
+    Historically,
+    Implies,
+    Interval,
+    Last,
+    Literal,
+    Not,
+    Once,
+    Or,
+    Present,
+    Prev,
+    Since,
+    Span,
+    Sum,
+    Term,
+    Truth,
+    Var,
+)
 from masfire.contracts.values import numeric_twin
 
 Names: TypeAlias = frozenset[str]
 NONE: Names = frozenset()
 _free: dict[Any, Names] = {}
-ALWAYS_THERE = frozenset({"step", "time", "agent", "role", "kind", "parents", "name", "tool", "model", "ok",
-                          "of", "to", "via", "id", "rule", "reason"})  # fmt: skip
+ALWAYS_THERE = frozenset(
+    {
+        "step",
+        "time",
+        "agent",
+        "role",
+        "kind",
+        "parents",
+        "name",
+        "tool",
+        "model",
+        "ok",
+        "of",
+        "to",
+        "via",
+        "id",
+        "rule",
+        "reason",
+    }
+)
 """Fields that are there in every step of a kind that has them at all."""
 
 
@@ -198,9 +241,14 @@ def definite(node: Any) -> bool:
     if isinstance(node, Truth):
         return isinstance(node.term, Field) and node.term.path == ("ok",)
     if isinstance(node, Compare):
-        return node.op in ("==", "!=", "in") and _sure(node.left) and (
-            _sure(node.right) if node.op != "in" else isinstance(node.right, Const)
-            and isinstance(node.right.value, tuple)
+        return (
+            node.op in ("==", "!=", "in")
+            and _sure(node.left)
+            and (
+                _sure(node.right)
+                if node.op != "in"
+                else isinstance(node.right, Const) and isinstance(node.right.value, tuple)
+            )
         )
     if isinstance(node, (And, Or)):
         return all(map(definite, node.operands))
@@ -227,7 +275,7 @@ def twins(formula: Formula, within: Formula | None = None) -> Formula:
     for atom in atoms(formula if within is None else within):
         if atom.kinds == ("event",):
             names |= {part.term.name for part in atom.arguments if isinstance(part.term, Var)}
-    return _twinned(formula, frozenset(names)) if names else formula  # type: ignore[no-any-return]
+    return _twinned(formula, frozenset(names)) if names else formula
 
 
 def _twinned(node: Any, names: Names) -> Any:

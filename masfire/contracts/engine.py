@@ -68,9 +68,10 @@ class Engine:
         self._moment = Moment()
         self._runners = [Runner(program_of(contract), self._moment) for contract in self.contracts]
         self._bounded = [
-            runner for runner in self._runners
+            runner
+            for runner in self._runners
             if any(window is not None for window in runner.obligations.windows.values())
-        ]  # fmt: skip
+        ]
         self._retiring = [runner for runner in self._runners if runner.contract.retire is not None]
         self._causal = any(runner.program.causal for runner in self._runners)
         self._classes: dict[tuple[str, str], _Class] = {}
@@ -95,10 +96,7 @@ class Engine:
             time = self._time
         else:
             self._time = time
-        if kind == "tool_call" or kind == "event":
-            name = body.name
-        else:
-            name = name_of(step)
+        name = body.name if kind == "event" or kind == "tool_call" else name_of(step)
         entry = self._classes.get((kind, name))
         if entry is None:
             entry = self._class(kind, name)
@@ -134,7 +132,10 @@ class Engine:
                     runner.applied += 1
                     said.append(runner.passed)
                     continue
-                verdict = runner.weighed(result, runner.state, view, (), None, commit=True)
+                try:
+                    verdict = runner.weighed(result, runner.state, view, (), None, commit=True)
+                except Exception as error:  # as above: a monitor of its own, a schema
+                    verdict = runner.failed(view, error, commit=True)
             else:
                 found = late.pop(id(runner), None) if late else None
                 verdict = self._judged(runner, function, view, found, commit=True)
@@ -301,11 +302,17 @@ class Engine:
         self._settle_counts()
         moment = self._moment
         state = {
-            "masfire": "engine/v1", "steps": self._steps, "time": self._time, "ended": self._ended,
-            "last": self._last, "last_call": self._last_call, "calls": self._calls, "agents": self._agents,
-            "moment": [moment.ancestors, moment.times, moment.views],
+            "masfire": "engine/v1",
+            "steps": self._steps,
+            "time": self._time,
+            "ended": self._ended,
+            "last": self._last,
+            "last_call": self._last_call,
+            "calls": self._calls,
+            "agents": self._agents,
+            "moment": [moment.ancestors, moment.times, moment.views, moment.now],
             "runners": [runner.save() for runner in self._runners],
-        }  # fmt: skip
+        }
         return msgspec.json.encode(dump(state))
 
     @classmethod
@@ -326,7 +333,7 @@ class Engine:
         engine._last, engine._last_call = state["last"], state["last_call"]
         engine._calls, engine._agents = state["calls"], state["agents"]
         moment = engine._moment
-        moment.ancestors, moment.times, moment.views = state["moment"]
+        moment.ancestors, moment.times, moment.views, moment.now = state["moment"]
         for runner, inner in zip(engine._runners, state["runners"], strict=True):
             runner.restore(inner)
         if engine._bounded:

@@ -8,9 +8,26 @@ from typing import Any
 from masfire.contracts.core import core, free, twins
 from masfire.contracts.language.show import show, show_path, show_term
 from masfire.contracts.language.syntax import (
-    And, Apply, Atom, Compare, Count, Exists, Field, Forall, Formula, Implies, Interval, Last, Not,
-    Once, Or, Present, Since, Sum, Truth,
-)  # fmt: skip
+    And,
+    Apply,
+    Atom,
+    Compare,
+    Count,
+    Exists,
+    Field,
+    Forall,
+    Formula,
+    Implies,
+    Interval,
+    Last,
+    Not,
+    Once,
+    Or,
+    Present,
+    Since,
+    Sum,
+    Truth,
+)
 from masfire.contracts.model import Witness
 from masfire.contracts.program import Program, Ready
 from masfire.contracts.values import MISSING, Absence, thaw
@@ -23,9 +40,16 @@ class Explanation:
     """Looks at one moment of one slice; values come from the tables as they stand after the step."""
 
     def __init__(
-        self, program: Program, ready: Ready, state: list[Any], view: Any, moment: Any, values: tuple[Any, ...],
-        *, end: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        program: Program,
+        ready: Ready,
+        state: list[Any],
+        view: Any,
+        moment: Any,
+        values: tuple[Any, ...],
+        *,
+        end: bool = False,
+    ) -> None:
         self.program, self.ready, self.state, self.view = program, ready, state, view
         self.moment, self.end = moment, end
         self.env = dict(zip(ready.names, values, strict=False))

@@ -40,8 +40,9 @@ class Obligations:
             triggers, answers = sorted(free(ready.left)), sorted(free(ready.right))
             both = [name for name in triggers if name in answers]
             self._shared[number] = (
-                tuple(triggers.index(name) for name in both), tuple(answers.index(name) for name in both),
-            )  # fmt: skip
+                tuple(triggers.index(name) for name in both),
+                tuple(answers.index(name) for name in both),
+            )
             self._queues[number] = deque()
 
     def open(
@@ -66,7 +67,15 @@ class Obligations:
             self.due_time = min(self.due_time, math.nextafter(obligation.time + window.amount, -math.inf))
 
     def answer(
-        self, rule: int, key: Any, values: tuple[Any, ...], index: int, history: int, *, certain: bool, commit: bool
+        self,
+        rule: int,
+        key: Any,
+        values: tuple[Any, ...],
+        index: int,
+        history: int,
+        *,
+        certain: bool,
+        commit: bool,
     ) -> bool:
         """Answer the open obligations of the same values; return whether there were any (certainly).
 

@@ -7,8 +7,20 @@ from typing import Any
 from masfire.contracts.core import atoms, definite, free
 from masfire.contracts.language.show import show
 from masfire.contracts.language.syntax import (
-    And, Atom, Exists, Formula, Interval, Not, Once, Or, Prev, Since, Term, Var, Window,
-)  # fmt: skip
+    And,
+    Atom,
+    Exists,
+    Formula,
+    Interval,
+    Not,
+    Once,
+    Or,
+    Prev,
+    Since,
+    Term,
+    Var,
+    Window,
+)
 from masfire.contracts.tables import Table
 from masfire.errors import UsageError
 
@@ -101,21 +113,44 @@ class Plan:
         certain = certain or definite(operand)
         names = tuple(sorted(free(operand)))
         timed = window is not None and window.unit == "seconds" and not self.causal
-        return self._table(("last", owner, part, certain, self._level(level)), "last", names, operand, certain,
-                           level, window=window, timed=timed)  # fmt: skip
+        return self._table(
+            ("last", owner, part, certain, self._level(level)),
+            "last",
+            names,
+            operand,
+            certain,
+            level,
+            window=window,
+            timed=timed,
+        )
 
     def count(self, owner: Term, operand: Formula, certain: bool, level: int, window: Window | None) -> Table:
         """Return the table of how often `operand` held."""
         certain = certain or definite(operand)
-        return self._table(("count", owner, certain, self._level(level)), "count",
-                           tuple(sorted(free(operand))), operand, certain, level, window=window)  # fmt: skip
+        return self._table(
+            ("count", owner, certain, self._level(level)),
+            "count",
+            tuple(sorted(free(operand))),
+            operand,
+            certain,
+            level,
+            window=window,
+        )
 
     def valued(
         self, kind: str, owner: Term, when: Formula, term: Any, level: int, window: Window | None
     ) -> Table:
         """Return the table of a sum (`kind` sum) or a latest value (`kind` value)."""
-        return self._table((kind, owner, self._level(level)), kind, tuple(sorted(free(when) | free(term))),
-                           when, False, level, window=window, term=term)  # fmt: skip
+        return self._table(
+            (kind, owner, self._level(level)),
+            kind,
+            tuple(sorted(free(when) | free(term))),
+            when,
+            False,
+            level,
+            window=window,
+            term=term,
+        )
 
     def domain(self, name: str, scope: Formula, level: int) -> Table:
         """Return the table of the values seen so far at the places in `scope` that bind `name`."""
@@ -131,7 +166,14 @@ class Plan:
         return 0 if self.causal else level
 
     def _table(
-        self, key: Any, kind: str, names: tuple[str, ...], operand: Formula, certain: bool, level: int, **more: Any
+        self,
+        key: Any,
+        kind: str,
+        names: tuple[str, ...],
+        operand: Formula,
+        certain: bool,
+        level: int,
+        **more: Any,
     ) -> Table:
         try:
             known = self.tables.get(key)
@@ -155,5 +197,3 @@ class Plan:
         if table.slot < 0:
             table.slot = self.slot()
             self.order.append(table)
-
-

@@ -7,11 +7,26 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from masfire.contracts.compile import Env
-from masfire.contracts.core import atoms, core, free, negated, stripped, twins
+from masfire.contracts.core import atoms, core, definite, free, negated, stripped, twins
 from masfire.contracts.language.show import show
 from masfire.contracts.language.syntax import (
-    And, Atom, Count, Exists, Forall, Formula, Implies, Last, Literal, Not, Once, Or, Path, Prev, Sum, Window,
-)  # fmt: skip
+    And,
+    Atom,
+    Count,
+    Exists,
+    Forall,
+    Formula,
+    Implies,
+    Last,
+    Literal,
+    Not,
+    Once,
+    Or,
+    Path,
+    Prev,
+    Sum,
+    Window,
+)
 from masfire.contracts.model import Always, AtEnd, Contract, Custom, Judge, Payload, Response, Rule
 from masfire.contracts.plan import Plan
 from masfire.contracts.solve import Solver
@@ -54,7 +69,9 @@ class Program:
         self.causal = contract.order == "causal"
         self.key: tuple[Path, ...] = contract.key
         self.rules = [_ready(rule) for rule in contract.rules]
-        self.levels = max([_levels(part) for rule in self.rules for part in (rule.left, rule.right)], default=0)
+        self.levels = max(
+            [_levels(part) for rule in self.rules for part in (rule.left, rule.right)], default=0
+        )
         self.at_end = any(isinstance(ready.rule, AtEnd) for ready in self.rules)
         self.keeps_last = self.at_end and (
             self.levels > 0 or (bool(self.key) and any(map(_looks_at_step, self.rules)))
@@ -174,11 +191,18 @@ class Program:
             right = ready.right
             extra = free(right) - env.keys()
             if extra:
-                solver.complete(tuple(sorted(extra)), right, env, lambda full: solver.when(
-                    sure, lambda: solver.when(solver.truth(right, True, 0, full), lambda: _passed(solver))))  # fmt: skip
+                solver.complete(
+                    tuple(sorted(extra)),
+                    right,
+                    env,
+                    lambda full: solver.when(
+                        sure, lambda: solver.when(solver.truth(right, True, 0, full), lambda: _passed(solver))
+                    ),
+                )
             else:
-                solver.when(sure, lambda: solver.when(
-                    solver.truth(right, True, 0, env), lambda: _passed(solver)))  # fmt: skip
+                solver.when(
+                    sure, lambda: solver.when(solver.truth(right, True, 0, env), lambda: _passed(solver))
+                )
 
         solver.solve(left, False, 0, {}, applies)
         return False
@@ -194,8 +218,9 @@ class Program:
             )
 
         if sure is not False:
-            solver.when(True if sure is None else sure,
-                        lambda: solver.solve(wrong, True, 0, env, report(FAIL)))  # fmt: skip
+            solver.when(
+                True if sure is None else sure, lambda: solver.solve(wrong, True, 0, env, report(FAIL))
+            )
 
         def doubtful(full: Env) -> None:
             certain = solver.truth(wrong, True, 0, full)
@@ -204,7 +229,7 @@ class Program:
             if certain is not True:
                 solver.when(True if certain is False else f"not {certain}", lambda: report(UNKNOWN)(full))
 
-        if sure in (None, True) and _same(solver, wrong):
+        if sure in (None, True) and definite(wrong):
             return
         solver.solve(wrong, False, 0, env, lambda full: solver.complete(ready.names, wrong, full, doubtful))
 
@@ -276,8 +301,13 @@ class Program:
             solver = Solver(self.plan, None, self.levels)
             passes = self._write_rules(solver, end=True)
             head = ["out = None", f"ok = {passes}", *self._context(shift=1)]
-            self._end = _build(solver, "def end(S, v0, X, J):", head, ["    return ok if out is None else out"],
-                               f"contract {self.contract.id!r}")  # fmt: skip
+            self._end = _build(
+                solver,
+                "def end(S, v0, X, J):",
+                head,
+                ["    return ok if out is None else out"],
+                f"contract {self.contract.id!r}",
+            )
         return self._end  # type: ignore[no-any-return]
 
     def value(self, kind: str, node: Any, names: tuple[str, ...], certain: bool, end: bool) -> Any:
@@ -359,12 +389,6 @@ def _found(solver: Solver, number: int, code: int, names: tuple[str, ...], env: 
 def _passed(solver: Solver) -> None:
     solver.effects += 1
     solver.line("ok = True")
-
-
-def _same(solver: Solver, formula: Formula) -> bool:
-    from masfire.contracts.core import definite
-
-    return definite(formula)
 
 
 def _ready(rule: Rule) -> Ready:

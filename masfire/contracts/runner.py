@@ -7,16 +7,37 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from msgspec import structs
+
+from masfire.contracts.core import free
 from masfire.contracts.explain import Explanation
+from masfire.contracts.language.show import show_path
 from masfire.contracts.model import (
-    AtEnd, Contract, Custom, Judge, Payload, Response, Status, StepStatus, StepVerdict, Verdict, Violation,
+    AtEnd,
+    Contract,
+    Custom,
+    Judge,
+    Payload,
+    Response,
+    Status,
+    StepStatus,
+    StepVerdict,
+    Verdict,
+    Violation,
     Witness,
-)  # fmt: skip
+)
 from masfire.contracts.obligations import Obligation, Obligations
 from masfire.contracts.program import (
-    ANSWER, FAIL, MAYBE_ANSWER, MAYBE_OPEN, MAYBE_WHEN, OPEN, RETIRED, UNKNOWN, Program,
-)  # fmt: skip
-from masfire.contracts.language.show import show_path
+    ANSWER,
+    FAIL,
+    MAYBE_ANSWER,
+    MAYBE_OPEN,
+    MAYBE_WHEN,
+    OPEN,
+    RETIRED,
+    UNKNOWN,
+    Program,
+)
 from masfire.contracts.tables import Moment, undo
 from masfire.contracts.values import MISSING, Absence, freeze, thaw
 from masfire.contracts.view import View
@@ -75,7 +96,9 @@ class Runner:
             found.append(value)
         return found[0] if len(found) == 1 else tuple(found)
 
-    def step(self, function: Any, view: View, findings: Findings | None, *, commit: bool) -> StepVerdict | None:
+    def step(
+        self, function: Any, view: View, findings: Findings | None, *, commit: bool
+    ) -> StepVerdict | None:
         """Return what a woken contract says of a step; `findings` holds what deadlines said already."""
         journal: list[Any] | None = None if commit else []
         key: Any = ()
@@ -185,7 +208,9 @@ class Runner:
             if number not in sure:
                 ready = self.program.rules[number]
                 part = ready._replace(names=()) if values == () else ready
-                findings.causes.append(Explanation(self.program, part, state, view, self.moment, values).cause())
+                findings.causes.append(
+                    Explanation(self.program, part, state, view, self.moment, values).cause()
+                )
 
     def _respond(self, entry: Any, view: View, key: Any, findings: Findings, *, commit: bool) -> None:
         number, code, values = entry
@@ -224,9 +249,15 @@ class Runner:
         return monitors[number]
 
     def _said(
-        self, number: int, status: StepStatus, why: str, witnesses: Sequence[Witness], view: View, key: Any,
+        self,
+        number: int,
+        status: StepStatus,
+        why: str,
+        witnesses: Sequence[Witness],
+        view: View,
+        key: Any,
         findings: Findings,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if status is StepStatus.FAIL:
             plain = self._plain(number, view.step, view.index, view.index, key)
             findings.violations.append(_with(plain, reason=why, witnesses=tuple(witnesses)))
@@ -249,9 +280,13 @@ class Runner:
         guilty = View.get(view, (*rule.path, *first.path))
         findings.violations.append(
             _with(
-                plain, path=(*rule.path, *first.path), reason="; ".join(error.message for error in errors[:3]),
-                saw=((show_path((*rule.path, *first.path)), None if isinstance(guilty, Absence) else guilty),),
-            )  # fmt: skip
+                plain,
+                path=(*rule.path, *first.path),
+                reason="; ".join(error.message for error in errors[:3]),
+                saw=(
+                    (show_path((*rule.path, *first.path)), None if isinstance(guilty, Absence) else guilty),
+                ),
+            )
         )
 
     def _judge(self, number: int, rule: Judge, view: View, key: Any, findings: Findings) -> None:
@@ -279,19 +314,39 @@ class Runner:
     def _plain(self, number: int, step: Any, at: int, blame: int, key: Any) -> Violation:
         agent, role = (step.agent, step.role) if step is not None else ("", "")
         return Violation(
-            self.contract.id, at, blame, self.contract.where, agent, role, self.contract.severity, number,
-            self._binding(key, (), ()), self.program.texts[number],
-        )  # fmt: skip
+            self.contract.id,
+            at,
+            blame,
+            self.contract.where,
+            agent,
+            role,
+            self.contract.severity,
+            number,
+            self._binding(key, (), ()),
+            self.program.texts[number],
+        )
 
     def _violation(
-        self, number: int, state: list[Any], view: View, key: Any, values: tuple[Any, ...], *, end: bool = False
+        self,
+        number: int,
+        state: list[Any],
+        view: View,
+        key: Any,
+        values: tuple[Any, ...],
+        *,
+        end: bool = False,
     ) -> Violation:
         ready = self.program.rules[number]
         explained = Explanation(self.program, ready, state, view, self.moment, values, end=end)
         formula, saw, witnesses = explained.parts()
         plain = self._plain(number, view.step, view.index, view.index, key)
-        return _with(plain, binding=self._binding(key, ready.names, values), formula=formula, saw=saw,
-                     witnesses=witnesses)  # fmt: skip
+        return _with(
+            plain,
+            binding=self._binding(key, ready.names, values),
+            formula=formula,
+            saw=saw,
+            witnesses=witnesses,
+        )
 
     def _broken(self, obligation: Obligation, at: int, findings: Findings, why: str) -> None:
         if obligation.maybe:
@@ -301,11 +356,23 @@ class Runner:
         assert isinstance(ready.rule, Response)  # noqa: S101 - only those have obligations
         findings.violations.append(
             Violation(
-                self.contract.id, at, obligation.index, self.contract.where, *obligation.who,
-                self.contract.severity, obligation.rule,
-                self._binding(obligation.key, ready.names, obligation.values), self.program.texts[obligation.rule],
-                (), (Witness(obligation.index, f"{self.program.triggers[obligation.rule]} at {obligation.index} {why}"),),
-            )  # fmt: skip
+                self.contract.id,
+                at,
+                obligation.index,
+                self.contract.where,
+                *obligation.who,
+                self.contract.severity,
+                obligation.rule,
+                self._binding(obligation.key, ready.names, obligation.values),
+                self.program.texts[obligation.rule],
+                (),
+                (
+                    Witness(
+                        obligation.index,
+                        f"{self.program.triggers[obligation.rule]} at {obligation.index} {why}",
+                    ),
+                ),
+            )
         )
 
     # Keys that are forgotten
@@ -329,9 +396,10 @@ class Runner:
             return
         while self.touched:
             key, (touched, when) = next(iter(self.touched.items()))
-            silent = rule.after is not None and (
-                index - touched if rule.after.unit == "steps" else time - when
-            ) > rule.after.amount
+            silent = (
+                rule.after is not None
+                and (index - touched if rule.after.unit == "steps" else time - when) > rule.after.amount
+            )
             if not silent and not (rule.keys and len(self.slices) > rule.keys):
                 return
             self.retire(key, "retired after silence" if silent else "dropped (too many keys)")
@@ -340,7 +408,7 @@ class Runner:
 
     def _last(self, state: list[Any], view: View | None) -> Any:
         if self.program.causal:
-            index = int(state[0]).bit_length() - 1
+            index = int(state[0]).bit_length() - 1 if self.keyed else -1
             return self.moment.views[index] if 0 <= index < len(self.moment.views) else view or NULL
         return (state[1] if self.program.keeps_last else view) or NULL
 
@@ -349,6 +417,8 @@ class Runner:
         function = self.program.end()
         for key, state in list(states):
             last = self._last(state, view)
+            if self.program.causal and 0 <= last.index < len(self.moment.ancestors):
+                self.moment.now = self.moment.ancestors[last.index] | 1 << last.index
             yield key, state, last, function(state, last, self.moment, None)
 
     def end(self, steps: int, status: str, view: View | None) -> StepVerdict | None:
@@ -387,10 +457,10 @@ class Runner:
                 blame = self._opened(ready, state, last, values, blame)
             findings.violations.append(_with(found, violated_at=steps, blame=blame))
 
-    def _opened(self, ready: Any, state: list[Any], last: Any, values: tuple[Any, ...], otherwise: int) -> int:
+    def _opened(
+        self, ready: Any, state: list[Any], last: Any, values: tuple[Any, ...], otherwise: int
+    ) -> int:
         env = dict(zip(ready.names, values, strict=False))
-        from masfire.contracts.core import free
-
         if ready.left is None or type(ready.left).__name__ != "Once":
             return otherwise
         names = tuple(sorted(free(ready.left)))
@@ -437,22 +507,36 @@ class Runner:
         else:
             status = Status.SATISFIED if applied else Status.VACUOUS
         causes = tuple(sorted(self.causes.items(), key=lambda item: (-item[1], item[0])))
-        return Verdict(self.contract.id, status, tuple(self.violations), applied, self.inconclusive, causes,
-                       self.contract.severity)  # fmt: skip
+        return Verdict(
+            self.contract.id,
+            status,
+            tuple(self.violations),
+            applied,
+            self.inconclusive,
+            causes,
+            self.contract.severity,
+        )
 
     # State
 
     def save(self) -> dict[str, Any]:
         """Return everything that changes, as plain values."""
         return {
-            "contract": self.contract.id, "state": self.state, "slices": self.slices, "touched": self.touched,
-            "violations": self.violations, "applied": self.applied, "inconclusive": self.inconclusive,
-            "causes": dict(self.causes), "ended": self.ended, "obligations": self.obligations.save(),
+            "contract": self.contract.id,
+            "state": self.state,
+            "slices": self.slices,
+            "touched": self.touched,
+            "violations": self.violations,
+            "applied": self.applied,
+            "inconclusive": self.inconclusive,
+            "causes": dict(self.causes),
+            "ended": self.ended,
+            "obligations": self.obligations.save(),
             "customs": {
                 key: {number: monitor.save() for number, monitor in monitors.items()}
                 for key, monitors in self.customs.items()
             },
-        }  # fmt: skip
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over a saved state."""
@@ -489,8 +573,4 @@ NULL = NoStep()
 
 
 def _with(violation: Violation, **changes: Any) -> Violation:
-    from msgspec import structs
-
     return structs.replace(violation, **changes)
-
-

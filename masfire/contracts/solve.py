@@ -7,11 +7,23 @@ from typing import Any
 from masfire.contracts.compile import Conditions, Env, Expr, Then, all_of
 from masfire.contracts.core import atoms, free
 from masfire.contracts.language.syntax import (
-    And, Atom, Const, Exists, Formula, Interval, Once, Or, Prev, Since, Var,
-)  # fmt: skip
-from masfire.contracts.plan import Unmonitorable, binds, sparse
+    And,
+    Atom,
+    Const,
+    Exists,
+    Field,
+    Formula,
+    Interval,
+    Literal,
+    Not,
+    Once,
+    Or,
+    Prev,
+    Since,
+    Var,
+)
+from masfire.contracts.plan import Unmonitorable, binds
 from masfire.contracts.tables import Table
-from masfire.contracts.values import freeze, numeric_twin
 
 
 class Solver(Conditions):
@@ -58,8 +70,6 @@ class Solver(Conditions):
             if isinstance(term, Const) or term.name in env:
                 conditions.append(self.same(argument, atom, level, env))
                 continue
-            from masfire.contracts.language.syntax import Field
-
             if self.foreign(Field(argument.path), level):
                 return
             local = self.name("b")
@@ -92,8 +102,9 @@ class Solver(Conditions):
             if makers:
                 chosen = min(makers, key=lambda part: (not isinstance(part, Atom), rest.index(part)))
                 others = [part for part in rest if part is not chosen]
-                self.solve(chosen, certain, level, env,
-                           lambda inner: self.join(others, certain, level, inner, then))  # fmt: skip
+                self.solve(
+                    chosen, certain, level, env, lambda inner: self.join(others, certain, level, inner, then)
+                )
             else:
                 self.guess(And(tuple(rest)), certain, level, env, then)
 
@@ -215,8 +226,14 @@ class Solver(Conditions):
             self.line(f"{stamp} = {self.stamp(table, level, inner)}")
             if free(formula) - inner.keys():  # what ends it has variables of its own
                 missing = tuple(sorted(free(formula)))
-                self.complete(missing, formula, inner, lambda full: self.when(
-                    self.stamped(formula, certain, level, full, stamp), lambda: then(full)))  # fmt: skip
+                self.complete(
+                    missing,
+                    formula,
+                    inner,
+                    lambda full: self.when(
+                        self.stamped(formula, certain, level, full, stamp), lambda: then(full)
+                    ),
+                )
             else:
                 self.when(self.stamped(formula, certain, level, inner, stamp), lambda: then(inner))
 
@@ -235,9 +252,12 @@ class Solver(Conditions):
         """Write what a step changes in a table."""
         homes, self.homes = self.homes, {}
         write = {
-            "last": self._update_last, "count": self._update_count, "sum": self._update_value,
-            "value": self._update_value, "domain": self._update_domain,
-        }[table.kind]  # fmt: skip
+            "last": self._update_last,
+            "count": self._update_count,
+            "sum": self._update_value,
+            "value": self._update_value,
+            "domain": self._update_domain,
+        }[table.kind]
         if table.level:
             mark = len(self.lines)
             with self.block(f"if v{table.level} is not None:"):
@@ -266,7 +286,9 @@ class Solver(Conditions):
         key = self.key(table.vars, env)
         bit = "(1 << i0)"
         if not table.vars:
-            self.store("S", str(table.slot), f"{state} | {bit}" if self.plan.causal else self._stamp_now(table))
+            self.store(
+                "S", str(table.slot), f"{state} | {bit}" if self.plan.causal else self._stamp_now(table)
+            )
             return
         if table.indexes:
             with self.block(f"if {key} not in {state}:"):
@@ -300,7 +322,10 @@ class Solver(Conditions):
         old = self.name("o")
         self.line(f"{old} = {self.stamp(table, level, env)}")
         now = self.truth(table.operand, table.certain, level, env)
-        text = {True: f"i{level}", False: old}.get(now, "") if isinstance(now, bool) else f"(i{level} if {now} else {old})"
+        if isinstance(now, bool):
+            text = f"i{level}" if now else old
+        else:
+            text = f"(i{level} if {now} else {old})"
         self.store(f"{state}[1]", key, f"({text}, i{level})")
 
     def _each_once(self, table: Table, certain: bool, then: Any) -> None:
@@ -388,8 +413,10 @@ class Solver(Conditions):
             if not mine:
                 continue
             # A repeated variable need not agree here: each place shows values.
-            parts = [part if isinstance(part.term, Const) else type(part)(part.path, Var(f"{number}"))
-                     for number, part in enumerate(atom.arguments)]  # fmt: skip
+            parts = [
+                part if isinstance(part.term, Const) else type(part)(part.path, Var(f"{number}"))
+                for number, part in enumerate(atom.arguments)
+            ]
             bare = Atom(atom.kinds, atom.name, tuple(parts))
             places = [str(number) for number, part in enumerate(atom.arguments) if part in mine]
 
@@ -409,8 +436,6 @@ def _unless(sure: Expr, value: str) -> str:
 
 def _without(formula: Formula) -> Formula:
     """Return the formula as it is for values that no atom of the step names."""
-    from masfire.contracts.language.syntax import Literal, Not
-
     if isinstance(formula, Atom):
         return Literal(False) if free(formula) else formula
     if isinstance(formula, Not):
@@ -418,6 +443,3 @@ def _without(formula: Formula) -> Formula:
     if isinstance(formula, (And, Or)):
         return type(formula)(tuple(map(_without, formula.operands)))
     return formula
-
-
-__all__ = ["Solver", "freeze", "numeric_twin", "sparse"]

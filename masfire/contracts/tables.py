@@ -136,7 +136,7 @@ def total(row: Any, now: float, amount: float | None, journal: list[Any] | None,
         while row and now - row[0][0] > amount:
             row.popleft()
     else:  # a peek may look from later than the next step will
-        kept = [entry for entry in row if now - entry[0] <= amount]  # type: ignore[operator]
+        kept = [entry for entry in row if now - entry[0] <= amount]
     return len(kept) if counts else summed([value for _, value in kept])
 
 

@@ -82,7 +82,7 @@ class View:
             if len(_FIELDS) < 1000:
                 _FIELDS[self.kind] = fields
         if name in fields:
-            return getattr(self, f"_get_{name}", self._plain)() if name in _DECODED else self._plain(name)
+            return getattr(self, f"_get_{name}")() if name in _DECODED else self._plain(name)
         if name in ("step", "time"):
             return self.index if name == "step" else self.time
         if name in ("agent", "role", "kind"):

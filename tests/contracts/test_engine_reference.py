@@ -40,8 +40,10 @@ def compare(contract: Contract, trace: list[Step]) -> None:
         status = said[0].status if said else StepStatus.VACUOUS
         assert status is expected, f"step {i}: {status} instead of {expected}"
         if said:
-            mine = sorted(tuple(value for _, value in found.binding)[len(contract.key) :]
-                          for found in said[0].violations)  # fmt: skip
+            mine = sorted(
+                tuple(value for _, value in found.binding)[len(contract.key) :]
+                for found in said[0].violations
+            )
             assert sorted(map(str, mine)) == sorted(str(tuple(map(thawed, values))) for values in bad)
 
 
@@ -98,10 +100,13 @@ def test_what_must_hold_at_the_end(
 
 @MANY
 @given(
-    formulas(("x",), unknowns=False), formulas(("x", "y"), unknowns=False),
+    formulas(("x",), unknowns=False),
+    formulas(("x", "y"), unknowns=False),
     st.none() | st.builds(Window, st.integers(1, 4), st.sampled_from(["steps", "seconds"])),
-    steps(12), st.sampled_from(KEYS[:3]), st.sampled_from(["recorded", "causal"]),
-)  # fmt: skip
+    steps(12),
+    st.sampled_from(KEYS[:3]),
+    st.sampled_from(["recorded", "causal"]),
+)
 def test_responses(
     trigger: Formula, response: Formula, within: Window | None, trace: list[Step], key: Any, order: str
 ) -> None:

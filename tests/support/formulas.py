@@ -7,9 +7,33 @@ from typing import Any
 from hypothesis import strategies as st
 
 from masfire.contracts.language.syntax import (
-    And, Apply, Argument, Atom, Compare, Const, Count, Exists, Field, Forall, Formula, Historically,
-    Implies, Interval, Last, Literal, Not, Once, Or, Present, Prev, Since, Sum, Truth, Var, Window,
-)  # fmt: skip
+    And,
+    Apply,
+    Argument,
+    Atom,
+    Compare,
+    Const,
+    Count,
+    Exists,
+    Field,
+    Forall,
+    Formula,
+    Historically,
+    Implies,
+    Interval,
+    Last,
+    Literal,
+    Not,
+    Once,
+    Or,
+    Present,
+    Prev,
+    Since,
+    Sum,
+    Truth,
+    Var,
+    Window,
+)
 from masfire.trace.model import Action, Message, Observation, Step
 from masfire.trace.payload import pack
 
@@ -49,10 +73,17 @@ def events(variables: list[str], conditions: bool) -> st.SearchStrategy[Formula]
     """Return atoms."""
     condition = st.none() | plain() if conditions else st.none()
     return st.one_of(
-        st.builds(Atom, st.just(("event",)), st.sampled_from(["a", "b", "c"]), arguments(variables), condition),
-        st.builds(Atom, st.sampled_from([("tool_call",), ("tool_call", "tool_result")]),
-                  st.sampled_from(["pay", "p*", ""]), st.just(()), condition),
-    )  # fmt: skip
+        st.builds(
+            Atom, st.just(("event",)), st.sampled_from(["a", "b", "c"]), arguments(variables), condition
+        ),
+        st.builds(
+            Atom,
+            st.sampled_from([("tool_call",), ("tool_call", "tool_result")]),
+            st.sampled_from(["pay", "p*", ""]),
+            st.just(()),
+            condition,
+        ),
+    )
 
 
 def windowed_terms(inner: st.SearchStrategy[Formula]) -> st.SearchStrategy[Formula]:
@@ -94,10 +125,13 @@ def formulas(variables: tuple[str, ...] = (), *, unknowns: bool = True) -> st.Se
 def bound(variables: tuple[str, ...]) -> st.SearchStrategy[Formula]:
     """Return atoms that bind all of the variables."""
     return st.builds(
-        lambda name: Atom(("event",), name, tuple(
-            Argument(("args", place), Var(variable)) for place, variable in enumerate(variables))),
+        lambda name: Atom(
+            ("event",),
+            name,
+            tuple(Argument(("args", place), Var(variable)) for place, variable in enumerate(variables)),
+        ),
         st.sampled_from(["a", "b", "c"]),
-    )  # fmt: skip
+    )
 
 
 @st.composite

@@ -12,9 +12,32 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from masfire.contracts.language.syntax import (
-    And, Apply, Atom, Compare, Const, Count, Exists, Field, Forall, Formula, Historically, Implies,
-    Interval, Last, Literal, Not, Once, Or, Present, Prev, Since, Sum, Truth, Var, Window,
-)  # fmt: skip
+    And,
+    Apply,
+    Atom,
+    Compare,
+    Const,
+    Count,
+    Exists,
+    Field,
+    Forall,
+    Formula,
+    Historically,
+    Implies,
+    Interval,
+    Last,
+    Literal,
+    Not,
+    Once,
+    Or,
+    Present,
+    Prev,
+    Since,
+    Sum,
+    Truth,
+    Var,
+    Window,
+)
 from masfire.contracts.model import Always, AtEnd, Contract, Response, StepStatus
 from masfire.contracts.values import FOREIGN, MISSING, compare, freeze, is_number, thaw
 from masfire.contracts.view import View
@@ -77,9 +100,8 @@ class Reference:
         mine = self.slice_of(index)
         causal = self.contract.order == "causal"
         return [
-            j for j in range(index)
-            if self.slice_of(j) == mine and (not causal or j in self.ancestors[index])
-        ]  # fmt: skip
+            j for j in range(index) if self.slice_of(j) == mine and (not causal or j in self.ancestors[index])
+        ]
 
     def upto(self, index: int) -> list[int]:
         return [*self.earlier(index), index]
@@ -145,8 +167,11 @@ class Reference:
             return FOREIGN
         if MISSING in values or not all(map(is_number, values)):
             return MISSING
-        return {"+": lambda: values[0] + values[1], "-": lambda: values[0] - values[1],
-                "*": lambda: values[0] * values[1]}[term.function]()  # fmt: skip
+        return {
+            "+": lambda: values[0] + values[1],
+            "-": lambda: values[0] - values[1],
+            "*": lambda: values[0] * values[1],
+        }[term.function]()
 
     def _sum(self, term: Sum, i: int, env: Env) -> Any:
         total: Any = 0
@@ -287,9 +312,11 @@ class Reference:
     def at_end(self) -> set[StepStatus]:
         """Return what AtEnd rules say of each slice (unkeyed: of the run)."""
         seen: set[StepStatus] = set()
-        slices = {self.slice_of(i): i for i in range(len(self.views))} if self.contract.key else {
-            (): len(self.views) - 1
-        }  # fmt: skip
+        slices = (
+            {self.slice_of(i): i for i in range(len(self.views))}
+            if self.contract.key
+            else {(): len(self.views) - 1}
+        )
         slices.pop(None, None)
         for last in slices.values():
             for rule in self.contract.rules:

@@ -6,10 +6,34 @@ import json
 from typing import Any
 
 from masfire.contracts.language.syntax import (
-    And, Apply, Argument, Atom, Compare, Const, Count, Exists, Field, Forall, Formula, Historically,
-    Implies, Interval, Last, Literal, Not, Once, Or, Path, Present, Prev, Since, Sum, Term, Truth, Var,
+    And,
+    Apply,
+    Argument,
+    Atom,
+    Compare,
+    Const,
+    Count,
+    Exists,
+    Field,
+    Forall,
+    Formula,
+    Historically,
+    Implies,
+    Interval,
+    Last,
+    Literal,
+    Not,
+    Once,
+    Or,
+    Path,
+    Present,
+    Prev,
+    Since,
+    Term,
+    Truth,
+    Var,
     Window,
-)  # fmt: skip
+)
 
 _LEVEL = {Implies: 1, Or: 2, And: 3, Since: 4}
 _TOOLS = {("tool_call",): "tool_call", ("tool_result",): "tool_result", (): "step"}
@@ -57,9 +81,7 @@ def show_term(term: Term) -> str:
 
 def show_path(path: Path) -> str:
     """Return a field's path as text."""
-    return ".".join(
-        str(part) if str(part).replace("_", "a").isalnum() else json.dumps(part) for part in path
-    )
+    return ".".join(str(part) if str(part).replace("_", "a").isalnum() else json.dumps(part) for part in path)
 
 
 def _leaf(formula: Formula) -> str:
@@ -99,7 +121,9 @@ def _argument(argument: Argument, place: int) -> tuple[str, int]:
 def _apply(term: Apply) -> str:
     if term.function in "+-*/%" and len(term.arguments) == 2:
         left, right = (
-            f"({show_term(part)})" if isinstance(part, Apply) and part.function in "+-*/%" else show_term(part)
+            f"({show_term(part)})"
+            if isinstance(part, Apply) and part.function in "+-*/%"
+            else show_term(part)
             for part in term.arguments
         )
         return f"{left} {term.function} {right}"
