@@ -14,7 +14,7 @@ SHELL := /bin/bash
 
 SETUP := $(VENV)/.ready
 
-.PHONY: help setup demo demo-small test lint check wheel wheel-test study-faults study-cascade bench bench-diagnosis clean
+.PHONY: help setup demo demo-small test lint check wheel wheel-test study-faults study-cascade study-defence bench bench-diagnosis clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,10 @@ study-faults: $(SETUP) ## five systems x 15 faults, once and every time, model a
 study-cascade: $(SETUP) ## how a false claim spreads: five systems, model and stub (about an hour; resumable)
 	mkdir -p .masfire/cascade
 	$(BIN)/python benchmarks/study_cascade.py --out .masfire/cascade --resume
+
+study-defence: $(SETUP) ## the attack suite against no defence and three guards, seen and held-out wording (hours; resumable)
+	$(BIN)/python benchmarks/study_defence.py .masfire/defence --ablations
+	$(BIN)/python benchmarks/study_defence.py .masfire/defence --wording held-out
 
 bench: $(SETUP) ## every benchmark, side by side
 	for file in $(filter-out benchmarks/bench_diagnosis.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python $$file; done
