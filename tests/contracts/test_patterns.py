@@ -289,3 +289,41 @@ def test_monitors_of_their_own_refuse_what_looks_at_other_steps(
     with pytest.raises(UsageError, match="picks steps by themselves") as caught:
         rules_of_pattern(pattern, fields)
     assert part in str(caught.value)
+
+
+HOSTILE = [
+    ask(response_format={"type": "json_schema", "json_schema": {"schema": {"$ref": "http://x.invalid/y"}}}),
+    {"model_reply": "m", "content": "{}"},
+    ask(response_format={"type": "json_schema", "json_schema": "x"}),
+    {"model_reply": "m", "content": "[" * 5000 + "]" * 5000},
+    ask(response_format={"type": ["x"]}, tools=[1, {"function": 3}, {"$ref": [[], {}]}]),
+    {"model_reply": "m", "content": "a" * 100_000 + "!"},
+    ask(tools=[{"name": ["x"], "parameters": 3}, {"name": "y", "parameters": [1]}]),
+    {"model_reply": "m", "tool_calls": [{"name": ["q"], "arguments": 3}]},
+    call("pay", text="\ud800", number=float("nan")),
+    result("pay", of=8, error={"type": ["a"], "retry_after_ms": "soon", "retryable": "no"}),
+    call("pay", text="\ud800", number=float("nan")),
+    result("pay", error=None),
+    {"agent": "a", "message": {"deep": [[["x" * 100_000]]], "half": "\ud800"}, "to": "user"},
+]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fields", "status"),
+    [
+        ("keeps_format", {}, BAD),
+        ("retry_policy", {}, Status.INCONCLUSIVE),
+        ("no_repeat", {"times": 2}, BAD),
+        ("no_flow", {"source": "tool_result", "sink": "message('a')", "carrying": True}, OK),
+        ("supported_claim", {"when": "message('*')"}, Status.VACUOUS),
+        ("terminates", {"tokens": 5}, OK),
+    ],
+)
+def test_hostile_steps_are_judged(pattern: str, fields: dict[str, Any], status: Status) -> None:
+    assert verdict(pattern, fields, *HOSTILE).status is status
+
+
+def test_a_shape_that_cannot_be_judged_is_inconclusive() -> None:
+    found = verdict("keeps_format", {}, *HOSTILE[:2])
+    assert found.status is Status.INCONCLUSIVE
+    assert "nothing is looked up" in found.causes[0][0]

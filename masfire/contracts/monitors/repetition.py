@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,4 +89,8 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 def digest(value: Any) -> str:
     """Return a SHA-256 (hex, 32 digits) of a JSON value; the order of an object's keys does not matter."""
-    return hashlib.sha256(_encoder.encode(value)).hexdigest()[:32]
+    try:
+        text = _encoder.encode(value)
+    except UnicodeEncodeError:  # half a character, which only escapes can hold
+        text = json.dumps(value, sort_keys=True).encode()
+    return hashlib.sha256(text).hexdigest()[:32]

@@ -15,6 +15,10 @@ from masfire.contracts.view import View
 Answer = tuple[StepStatus, str, Sequence[Witness]]
 
 
+_LONGEST_WAIT = 1e12
+"""Milliseconds (some 30 years); more is no time to wait."""
+
+
 class Attempts(Struct, frozen=True):
     """What came of one call so far: how often it was tried, and its latest failure.
 
@@ -91,8 +95,7 @@ class Retries:
             final = "the error is not retryable"
         elif said.get("type") in self._final:
             final = f"{said['type']} is never retried"
-        wait = said.get("retry_after_ms", 0)
-        seconds = wait / 1000 if isinstance(wait, (int, float)) and not isinstance(wait, bool) else 0.0
+        seconds = _milliseconds(said.get("retry_after_ms")) / 1000
         self._live[key] = Attempts(max(so_far.tries, 1), view.index, view.time, seconds, final)
 
     def end(self, ended: str) -> tuple[Status, str, Sequence[Witness]]:
@@ -108,3 +111,9 @@ class Retries:
         """Take over a saved state."""
         self._live = {key: Attempts(*fields) for key, fields in state["live"].items()}
         self._applied = state["applied"]
+
+
+def _milliseconds(value: Any) -> float:
+    """Return how long an error asks to wait; 0 when it does not say so sensibly."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and 0 <= value <= _LONGEST_WAIT else 0.0

@@ -10,6 +10,7 @@ from masfire.claims.leaves import embedded
 from masfire.contracts.model import Status, StepStatus, Witness
 from masfire.contracts.monitors.local import globbed
 from masfire.contracts.view import View
+from masfire.errors import UsageError
 from masfire.trace.context import REF
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]
@@ -44,7 +45,14 @@ class Shape:
             self._open.pop(of, None)
         if not asked or view.get(("ok",)) is not True:
             return StepStatus.VACUOUS, "", ()
-        status, wrong = _answer(view, asked)
+        try:
+            status, wrong = _answer(view, asked)
+        except UsageError as error:  # the request's own schema is none that can be judged
+            return (
+                StepStatus.INCONCLUSIVE,
+                f"the request asks for a shape that cannot be judged: {error}"[:300],
+                (),
+            )
         if commit:
             self._applied = self._applied or status in (StepStatus.PASS, StepStatus.FAIL)
         witnesses = (Witness(of, "asked for this shape"),) if status is StepStatus.FAIL else ()
@@ -108,11 +116,12 @@ def _miscalled(call: Any, tools: list[Any]) -> str:
     if not isinstance(call, dict):
         return "a tool call is no object"
     functions = [tool.get("function", tool) for tool in tools if isinstance(tool, dict)]
-    offered = {tool["name"]: tool for tool in functions if isinstance(tool, dict) and "name" in tool}
+    known = [tool for tool in functions if isinstance(tool, dict) and isinstance(tool.get("name"), str)]
+    offered = {tool["name"]: tool for tool in known}
     name = call.get("name")
     if not offered:
         return ""  # a kind of tool, or a way to write them, that is not known here
-    if name not in offered:
+    if not isinstance(name, str) or name not in offered:
         return f"{name!r} is called, which was not offered"
     try:
         arguments = json.loads(call.get("arguments") or "{}")
@@ -138,7 +147,8 @@ def mismatch(text: str, asked: dict[str, Any]) -> str:
         value = inner.value
     if kind == "json_object":
         return "" if isinstance(value, dict) else "the reply is no JSON object"
-    schema = asked.get("json_schema", {}).get("schema", True)
+    wanted = asked.get("json_schema")
+    schema = wanted.get("schema", True) if isinstance(wanted, dict) else True
     errors = _validator(json.dumps(schema, sort_keys=True))(value)
     return _told(errors) if errors else ""
 
