@@ -29,10 +29,13 @@ _COMMANDS = {
     "faults": "List the faults, or explain one.",
     "genealogy": "Show which claim of a trace came from which.",
     "govern": "Try a policy on recorded runs; verify an audit log.",
+    "learn": "Turn failed runs into notes, schemata and regression tests.",
+    "memory": "List, export, import or thin out what was learnt.",
     "replay": "Run a recorded run again, answered from its record.",
     "risk": "Say how far an error would spread, before anything is injected.",
     "run": "Run one cell of a plan.",
     "show": "Tell a trace step by step.",
+    "taxonomy": "List, explain and map kinds of errors.",
     "version": "Print the version.",
 }
 

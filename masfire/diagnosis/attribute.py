@@ -12,8 +12,8 @@ from masfire.diagnosis.turns import Turn, turns_of
 from masfire.trace.model import Trace
 
 WEIGHTS: dict[str, float] = {
-    "counterfactual": 10.0,
-    "contract": 5.0,
+    "counterfactual": 12.0,
+    "contract": 4.0,
     "spectrum": 3.0,
     "schema": 2.5,
     "model": 2.5,
@@ -29,7 +29,8 @@ SURE = ("contract", "counterfactual")
 LEAST_CONFIDENCE = 0.15
 """Below this the top suspect is a guess, and the attribution says that it does not know."""
 
-_FLOOR = 1e-4
+_FLOOR = 1e-3
+"""The learned probability of a step that the scorer does not rank."""
 
 
 def diagnose(
@@ -85,7 +86,7 @@ def log_odds(
     learned = found.get(LEARNED, ())
     odds = np.full(len(steps), np.log(_FLOOR) if learned else 0.0)
     for one in learned:
-        odds[row[one.step]] = np.log(max(one.score, _FLOOR / 100))
+        odds[row[one.step]] = np.log(max(one.score, _FLOOR / 10))
     for name, findings in found.items():
         if name == LEARNED or (name == "provenance" and learned):
             continue

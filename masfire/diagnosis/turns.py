@@ -22,7 +22,8 @@ _TOOL = re.compile(r"terminal|executor|\btool\b|interpreter", re.IGNORECASE)
 class Turn(Struct, frozen=True):
     """One step read for diagnosis.
 
-    `blamable` is False for the task's author and for machines that only answer (tools, terminals).
+    `blamable` is False for machines that only answer (tools, terminals) and, in foreign logs, for the
+    task's author; in runs that masfire recorded the task and the requests to models are blamable, too.
     `words` are its lower-cased tokens, `salient` its numbers and capitalised words (what facts are
     made of), `failed` whether it is an observation that reports an error.
     """
@@ -40,7 +41,8 @@ class Turn(Struct, frozen=True):
 
 def turns_of(trace: Trace) -> list[Turn]:
     """Return one turn a step, in order; linear in the size of the trace."""
-    return [_turn(step) for step in trace.steps]
+    recorded = any(step.kind == "model_call" for step in trace.steps)
+    return [_turn(step, recorded=recorded) for step in trace.steps]
 
 
 def question_of(trace: Trace) -> str:
@@ -76,17 +78,19 @@ def salient_of(text: str) -> frozenset[str]:
     return frozenset(token.lower() for token in _NUMBER_OR_NAME.findall(text))
 
 
-def _turn(step: Step) -> Turn:
+def _turn(step: Step, *, recorded: bool) -> Turn:
     text = text_of(_decoded(step.payload))[:MAX_TEXT]
     body = step.body
     machine = isinstance(body, (Observation, Decision)) and body.kind not in ("model_reply", "decision")
     failed = isinstance(body, Observation) and not body.ok
     said = isinstance(body, (Message, Action)) or (isinstance(body, Observation) and not machine)
     tool = isinstance(body, Message) and (step.role == "tool" or bool(_TOOL.search(step.agent)))
+    # A log names speakers only; in a recorded run the task and each request can be at fault as well.
+    asked = recorded or (step.agent != USER and step.kind != "model_call")
     return Turn(
         step=step.step, agent=step.agent, role=step.role, kind=step.kind, text=text,
         words=words_of(text), salient=salient_of(text), failed=failed,
-        blamable=said and not tool and step.agent not in (USER, "system") and step.kind != "model_call",
+        blamable=said and not tool and asked and step.agent != "system",
     )  # fmt: skip
 
 
