@@ -9,6 +9,7 @@ from hypothesis import assume, given, reject, settings
 
 from masfire.contracts.demands import plain
 from masfire.contracts.language.checks import nodes
+from masfire.contracts.language.fields import EVERYWHERE, FIELDS
 from masfire.contracts.language.formula import FormulaError, parse_condition, parse_formula, parse_path
 from masfire.contracts.language.show import show
 from masfire.contracts.language.syntax import (
@@ -39,6 +40,7 @@ from masfire.contracts.language.syntax import (
     Window,
 )  # fmt: skip
 from masfire.contracts.model import Always, Contract
+from masfire.contracts.view import own_fields
 from masfire.errors import UsageError
 from masfire.trace.model import Action, Observation, Step
 from masfire.trace.payload import pack
@@ -275,7 +277,7 @@ def test_operators_and_how_they_bind(text: str, wanted: Any) -> None:
         ("last(args.x + 1) == 3", 6, "takes a field"),
         ("(ok within 5 steps)", 1, "'within' belongs to"),
         ("", 1, "empty"),
-        ("exists x prev ok", 8, "unexpected 'x'"),
+        ("exists x prev ok", 8, "full stop: exists x. …"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_place(text: str, column: int, why: str) -> None:
@@ -426,6 +428,11 @@ def test_the_naming_of_results_needs_no_outcome_field_elsewhere() -> None:
              Step(1, 0.0, "a", Observation("tool_result", "t", 0, pack(3)))]  # fmt: skip
     reference = Reference(Contract("c", (Always(formula),)), trace)
     assert [reference.value(formula, i, {}) for i in (0, 1)] == [True, False]
+
+
+def test_the_language_knows_the_fields_that_the_engine_reads() -> None:
+    for kind, fields in FIELDS.items():
+        assert set(fields) == set(EVERYWHERE) | own_fields(kind), kind
 
 
 def test_literals() -> None:

@@ -9,6 +9,9 @@ NEEDED = (
     "masfire/py.typed",
     "masfire/pytest_plugin/__init__.py",
     "masfire/data/taxonomies/masfire.yaml",
+    "masfire/data/contracts/tools.yaml",
+    "masfire/contracts/contract.schema.json",
+    "masfire/contracts/language/formula.lark",
 )
 METADATA = ("licenses/LICENSE", "entry_points.txt", "METADATA", "RECORD", "WHEEL")
 

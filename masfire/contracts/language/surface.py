@@ -132,6 +132,9 @@ def _strange_token(text: str, token: Token) -> Slip:
         if name in _WORDS:
             return Slip(Span(at, at + len(name)), f"unexpected {name!r}: write {_WORDS[name]!r}")
     shown = word if len(word) <= 60 else f"{word[:60]}…"
+    quantifier = before.group().strip() if before else ""
+    if quantifier in ("exists", "forall"):
+        return Slip(Span(start, end), f"after a quantified name comes a full stop: {quantifier} {shown}. …")
     if word in _FOREIGN:
         return Slip(Span(start, end), f"unexpected {shown!r}: {_FOREIGN[word]}")
     if word in ("<", "<=", ">", ">=", "==", "!="):
