@@ -83,11 +83,22 @@ def _read(sources: tuple[str, ...]) -> tuple[Topology, list[Trace]]:
         from masfire.adapters.langgraph_topology import edges_of
         from masfire.campaign.tasks import resolve
 
-        found: Any = resolve(sources[0], os.getcwd())
-        names, edges = edges_of(found() if callable(found) and not hasattr(found, "get_graph") else found)
+        names, edges = edges_of(_built(sources[0], resolve(sources[0], os.getcwd())))
         return Topology.of(edges, names), []
     traces = read_traces(sources)
     return observed_topology(traces), traces
+
+
+def _built(reference: str, found: Any) -> Any:
+    """Return the graph that a reference names or makes; raise UsageError when making it fails."""
+    from masfire.errors import UsageError
+
+    if not callable(found) or hasattr(found, "get_graph"):
+        return found
+    try:
+        return found()
+    except Exception as error:  # a user's factory may raise anything
+        raise UsageError(f"{reference!r} builds nothing: {type(error).__name__}: {error}.") from error
 
 
 def read_traces(sources: tuple[str, ...]) -> list[Trace]:
