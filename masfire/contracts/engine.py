@@ -44,7 +44,7 @@ def program_of(contract: Contract) -> Program:
 class _Class:
     """What steps of one kind and name wake."""
 
-    __slots__ = ("constant", "count", "idle", "woken")
+    __slots__ = ("bounded", "constant", "count", "idle", "woken")
 
     def __init__(self, runners: Sequence[Runner], kind: str, name: str, *, journal: bool) -> None:
         compiled: list[tuple[Runner, Compiled]] = [
@@ -52,6 +52,7 @@ class _Class:
         ]
         self.woken = [(runner, found.step) for runner, found in compiled if found.step is not None]
         self.idle = [runner for runner, found in compiled if found.step is None and found.passes]
+        self.bounded = [runner.obligations for runner, _ in self.woken if runner.obligations.windows]
         self.constant = tuple(runner.passed for runner in self.idle)
         self.count = 0
 
@@ -117,7 +118,7 @@ class Engine:
         if not woken and late is None:
             return entry.constant
         said: list[StepVerdict] = []
-        view = View(step, call, time)
+        view = View(step, call, time, kind, name)
         for runner, function in woken:
             if late is None and not runner.keyed:
                 # The usual case: nothing but the generated function.
@@ -143,8 +144,9 @@ class Engine:
                 said.append(verdict)
         if late:
             said += self._left(late)
-        if self._bounded:
-            self._aim()
+        for due in entry.bounded:
+            self._due_step = min(self._due_step, due.due_step)
+            self._due_time = min(self._due_time, due.due_time)
         if self._retiring:
             for runner in self._retiring:
                 runner.forget(index, time)

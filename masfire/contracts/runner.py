@@ -42,6 +42,9 @@ from masfire.contracts.tables import Moment, undo
 from masfire.contracts.values import MISSING, Absence, freeze, thaw
 from masfire.contracts.view import View
 
+MAX_EXPLAINED = 1_000
+"""Violations of one contract in one run that are explained; further ones say where, who and for what."""
+
 
 class Findings:
     """What one contract says of one step, while it is being put together."""
@@ -337,12 +340,15 @@ class Runner:
         end: bool = False,
     ) -> Violation:
         ready = self.program.rules[number]
+        plain = self._plain(number, view.step, view.index, view.index, key)
+        binding = self._binding(key, ready.names, values)
+        if len(self.violations) >= MAX_EXPLAINED:
+            return _with(plain, binding=binding)
         explained = Explanation(self.program, ready, state, view, self.moment, values, end=end)
         formula, saw, witnesses = explained.parts()
-        plain = self._plain(number, view.step, view.index, view.index, key)
         return _with(
             plain,
-            binding=self._binding(key, ready.names, values),
+            binding=binding,
             formula=formula,
             saw=saw,
             witnesses=witnesses,

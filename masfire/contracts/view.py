@@ -51,14 +51,22 @@ class View:
 
     __slots__ = ("_args", "_outcome", "_value", "call", "index", "kind", "name", "step", "time")
 
-    def __init__(self, step: Step, call: Step | None = None, time: float | None = None) -> None:
+    def __init__(
+        self,
+        step: Step,
+        call: Step | None = None,
+        time: float | None = None,
+        kind: str | None = None,
+        name: str = "",
+    ) -> None:
         self.step = step
         self.call = call
         self.index = step.step
         self.time = step.time if time is None else time
-        body = step.body
-        self.kind: str = body.kind
-        self.name = name_of(step)
+        if kind is None:
+            kind, name = step.body.kind, name_of(step)
+        self.kind: str = kind
+        self.name = name
         self._args: Any = _UNSET
         self._outcome: Any = _UNSET
         self._value: Any = _UNSET

@@ -16,7 +16,7 @@ from masfire.trace.payload import pack
 from tests.support.formulas import bound, formulas, steps
 
 MANY = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )
 KEYS: list[tuple[Any, ...]] = [(), (("args", 0),), (("agent",),)]
 
