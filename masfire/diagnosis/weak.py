@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from masfire.diagnosis.learners import Forest
+from masfire.diagnosis.learners import Floats, Forest
 from masfire.diagnosis.model import Case, Evidence, Finding
 from masfire.diagnosis.scorer import Sample, StepScorer, sample_of
 from masfire.errors import UsageError
@@ -17,6 +17,8 @@ from masfire.trace.model import Trace
 
 VERSION = "weak-scorer/v1"
 TREES, LEAF, SHARE = 100, 5, 0.3
+LOCAL = ("lex.", "text.", "new.", "same.", "next.", "prev.")
+"""Features of the step itself and its neighbours: those of the whole run tell runs apart, not steps."""
 
 
 class WeakScorer:
@@ -44,7 +46,7 @@ class WeakScorer:
                 f"{failures} of {len(samples)} runs failed: pass and fail cannot be told apart.",
                 hint="Give a folder with runs that passed and runs that failed.",
             )
-        rows = np.vstack([sample.features.rows for sample, _ in samples])
+        rows = np.vstack([_local(sample) for sample, _ in samples])
         guilty = np.concatenate(
             [np.full(len(sample.features.candidates), float(failed)) for sample, failed in samples]
         )
@@ -54,7 +56,7 @@ class WeakScorer:
 
     def probabilities(self, sample: Sample) -> Any:
         """Return each candidate's share of the suspicion; they sum to 1."""
-        chances = self._forest.probabilities(sample.features.rows)
+        chances = self._forest.probabilities(_local(sample))
         odds = (chances + 0.01) / (1.01 - chances)
         return odds / odds.sum()
 
@@ -85,6 +87,11 @@ class WeakScorer:
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError, IndexError) as error:
             raise UsageError(f"This is no step scorer: {error}.", where=str(path)) from None
         return scorer
+
+
+def _local(sample: Sample) -> Floats:
+    kept = [name.startswith(LOCAL) for name in sample.features.names]
+    return np.asarray(sample.features.rows[:, kept])
 
 
 def load_scorer(path: str | Path) -> StepScorer | WeakScorer:
