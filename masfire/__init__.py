@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from masfire.analysis import Report, analyze
     from masfire.checking import ContractInconclusive, ContractViolation, check
+    from masfire.contracts.decorators import step_contract, trace_contract
+    from masfire.contracts.loader import load_contracts
     from masfire.errors import MasfireError
     from masfire.faults.base import Fault, FaultSpec
     from masfire.recorder import Budget, agent
@@ -33,8 +35,11 @@ _HOMES = {
     "agent": "masfire.recorder",
     "analyze": "masfire.analysis",
     "check": "masfire.checking",
+    "load_contracts": "masfire.contracts.loader",
     "read_trace": "masfire.trace.io",
     "run": "masfire.session",
+    "step_contract": "masfire.contracts.decorators",
+    "trace_contract": "masfire.contracts.decorators",
 }
 
 __all__ = [
@@ -52,8 +57,11 @@ __all__ = [
     "agent",
     "analyze",
     "check",
+    "load_contracts",
     "read_trace",
     "run",
+    "step_contract",
+    "trace_contract",
 ]
 
 
