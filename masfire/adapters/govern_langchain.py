@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from typing import Any
@@ -66,7 +67,8 @@ def _middleware_class() -> Any:
                 return self._refused(request, ruling)
             try:
                 with self.governor.inside(ruling.proposal.run):
-                    result = await handler(_given(request, ruling))
+                    async with asyncio.timeout(ruling.seconds or None):
+                        result = await handler(_given(request, ruling))
             except BaseException as failure:
                 self.governor.finish(ruling, error_of(failure), ok=False)
                 raise

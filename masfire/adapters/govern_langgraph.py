@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import functools
@@ -292,7 +293,8 @@ def patch_tools(module: ModuleType) -> None:
         if not ruling.allowed:
             return call.refused(ruling)
         try:
-            result = await arun(self, call.given(ruling), *args, **kwargs)
+            async with asyncio.timeout(ruling.seconds or None):
+                result = await arun(self, call.given(ruling), *args, **kwargs)
         except BaseException as failure:
             here.governor.finish(ruling, error_of(failure), ok=False)
             raise

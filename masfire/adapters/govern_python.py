@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -61,7 +62,8 @@ def governed(
             ruling = await governor.adecide(proposal)
             given = call.given(ruling, bound)
             try:
-                result = await function(*given.args, **given.kwargs)
+                async with asyncio.timeout(ruling.seconds or None):
+                    result = await function(*given.args, **given.kwargs)
             except BaseException as failure:
                 governor.finish(ruling, error_of(failure), ok=False)
                 raise

@@ -291,14 +291,14 @@ class Governor:
 
         `outcome` is the value, or for `ok` False {"type", "message", "retryable", "retry_after_ms"}.
         """
-        state = self._runs.get(ruling.proposal.run)
+        proposal = ruling.proposal
+        if ruling.allowed and proposal.kind == "tool_call":
+            self._health.note(proposal.name, ok=ok, now=self._timer())
+        state = self._runs.get(proposal.run)
         if state is None or not ruling.allowed:
             return
-        proposal = ruling.proposal
         with state.held(self.policy.seconds):
             state.settle(ruling.ticket, tokens)
-            if proposal.kind == "tool_call":
-                self._health.note(proposal.name, ok=ok, now=self._timer())
             if state.history is not None:
                 state.history.observe(ruling, outcome, ok=ok, now=self._clock())
             if self.guard is not None and proposal.kind == "tool_call" and ok and outcome is not None:
@@ -312,6 +312,8 @@ class Governor:
     def abandon(self, ruling: Ruling) -> None:
         """Take back an allowed proposal that never began: its reservation is free again."""
         state = self._runs.get(ruling.proposal.run)
+        if ruling.allowed and ruling.proposal.kind == "tool_call":
+            self._health.give_back(ruling.proposal.name)
         if state is not None and ruling.allowed:
             with state.held(self.policy.seconds):
                 state.give_back(ruling.ticket)
@@ -362,26 +364,41 @@ class Governor:
         """Reserve, ask the contracts, log and commit, in one hold of the run's lock."""
         state = self.state_of(proposal.run)
         now = self._timer()
+        acts = proposal.kind == "tool_call"
         with state.held(self.policy.seconds):
-            if proposal.kind == "tool_call":
+            if acts:
                 self._health.require(proposal.name, now)
-            state.require_trust(proposal.agent, self.policy.quarantine)
             ticket = next(self._tickets)
-            state.reserve(ticket, proposal, grant, now, self._cost_of(proposal))
             try:
+                state.require_trust(proposal.agent, self.policy.quarantine)
+                state.reserve(ticket, proposal, grant, now, self._cost_of(proposal))
                 notes: tuple[str, ...] = ()
                 if state.history is not None:
                     payload, notes = self._lawful(state.history, proposal, payload)
-                ruling = self._ruled(proposal, grant, payload, notes, ticket)
+                seconds = self._share_of_time(state, proposal, now) if acts else 0.0
+                ruling = self._ruled(proposal, grant, payload, notes, ticket, seconds)
                 self._log(ruling)
                 if state.history is not None:
                     state.history.commit(ruling, self._clock())
             except BaseException:
                 state.give_back(ticket)
-                if proposal.kind == "tool_call":
+                if acts:
                     self._health.give_back(proposal.name)
                 raise
             return ruling
+
+    def _share_of_time(self, state: RunState, proposal: Proposal, now: float) -> float:
+        """Return the seconds this call may take (0: no limit); the allocation is logged."""
+        shares = state.share_time(proposal.name, now)
+        if not shares:
+            return 0.0
+        told = tuple(
+            f"{share.tool}: {share.seconds:.3f} s"
+            + (f", in time with {share.chance:.0%}" if share.chance is not None else "")
+            for share in shares
+        )
+        self._note(run=proposal.run, agent=proposal.agent, rule="budget:time", evidence=told)
+        return shares[0].seconds
 
     def _lawful(
         self, history: History, proposal: Proposal, payload: Payload
@@ -399,15 +416,21 @@ class Governor:
         return payload, found.warnings
 
     def _ruled(
-        self, proposal: Proposal, grant: Grant, payload: Payload, notes: tuple[str, ...], ticket: int
+        self,
+        proposal: Proposal,
+        grant: Grant,
+        payload: Payload,
+        notes: tuple[str, ...],
+        ticket: int,
+        seconds: float = 0.0,
     ) -> Ruling:
-        same = bytes(payload) == bytes(proposal.payload)
+        same = payload is proposal.payload or bytes(payload) == bytes(proposal.payload)
         proposed = digest(proposal.payload)
         return Ruling(
             Outcome.ALLOW if same else Outcome.REWRITE, grant.rule,
             grant.reason or ("" if same else "brought within bounds"), proposal, payload,
             (*grant.evidence, *notes), proposed,
-            proposed if same else digest(payload), None, ticket,
+            proposed if same else digest(payload), None, ticket, seconds,
         )  # fmt: skip
 
     def blocked(self, proposal: Proposal, refusal: Refusal) -> Ruling:

@@ -62,7 +62,8 @@ class Breaker(Struct, frozen=True):
 class TimeBudget(Struct, frozen=True):
     """Seconds for a chain of tool calls, shared out by recorded latencies; an optional policy.
 
-    `latencies` maps a tool to recorded latencies in seconds, `chain` are the calls that are foreseen.
+    `latencies` maps a tool to recorded latencies in seconds, `chain` are the calls that are foreseen. A
+    call gets its share of what is left when it is decided; a tool beyond the chain gets all that is left.
     """
 
     seconds: float

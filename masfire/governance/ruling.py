@@ -86,6 +86,8 @@ class Ruling(Struct, frozen=True, gc=False):
     executed: str = ""
     error: ToolError | None = None
     ticket: int = 0
+    seconds: float = 0.0
+    """How long the call may take by the time budget; 0: no limit. Async adapters enforce it."""
 
     @property
     def allowed(self) -> bool:

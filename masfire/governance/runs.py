@@ -11,6 +11,7 @@ from masfire.governance.history import History
 from masfire.governance.ledger import Account, Cost, Reservation
 from masfire.governance.policy import Breaker, Policy
 from masfire.governance.ruling import Proposal, Refusal, ToolError
+from masfire.governance.timing import Share, allocate
 
 NO_LIMITS = Limits()
 
@@ -25,6 +26,9 @@ class RunState:
         """How often each agent was blocked."""
         self._whole = Account("the run", policy.run) if policy.run is not None else None
         self._reserved: dict[int, Reservation] = {}
+        self._time = policy.time_budget
+        self._done: list[str] = []
+        self._began: float | None = None
         self._lock = threading.RLock()
 
     def held(self, seconds: float) -> RunState:
@@ -85,6 +89,31 @@ class RunState:
         self._reserved[ticket] = Reservation(
             (account, whole) if whole is not None else (account,), cost, counted
         )
+
+    def share_time(self, tool: str, now: float) -> tuple[Share, ...]:
+        """Return the shares of this call and of those still foreseen; raise Refusal when no time is left.
+
+        Empty without a time budget.
+        """
+        if self._time is None:
+            return ()
+        if self._began is None:
+            self._began = now
+        left = self._time.seconds - (now - self._began)
+        if left <= 0:
+            reason = f"The {self._time.seconds:g} s for this chain of calls are over."
+            raise Refusal("budget:time", reason, ToolError("budget", reason))
+        foreseen = list(self._time.chain)
+        for done in self._done:
+            if done in foreseen:
+                foreseen.remove(done)
+        if tool in foreseen:
+            foreseen.remove(tool)
+            chain = [tool, *foreseen]
+        else:
+            chain = [tool]
+        self._done.append(tool)
+        return allocate(chain, self._time.latencies, left)
 
     def settle(self, ticket: int, tokens: int | None) -> None:
         """Replace what was set aside by what was used; without `tokens` the estimate stands."""
