@@ -114,7 +114,7 @@ def _mistake(detail: Any, node: yaml.Node) -> Mistake:
 def attack_schema() -> dict[str, Any]:
     """Return the JSON Schema of an attack plan file."""
     schema = AttackPlan.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "masfire attack/v1", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "masfire attack/v1"}
 
 
 __all__ = ["AttackPlan", "Falsehood", "Packaging", "Target", "attack_schema", "load_attack"]

@@ -6,10 +6,13 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from masfire.campaign.attack import AttackPlan, Falsehood, load_attack
+from masfire.campaign import attack as attack_module
+from masfire.campaign.attack import AttackPlan, Falsehood, attack_schema, load_attack
 from masfire.campaign.cascades import CLEAN, AttackRuns
 from masfire.campaign.planfile import PlanError
 from masfire.campaign.spreading import finding, impact_factor
@@ -47,6 +50,13 @@ def test_all_mistakes_of_a_plan_at_once(tmp_path: Path) -> None:
     assert "claim.kee" in str(caught.value)
     assert "claim.key" in str(caught.value)
     assert "model.stub" in str(caught.value)
+
+
+def test_the_published_schema_is_the_code_and_takes_the_suites() -> None:
+    published = json.loads(Path(attack_module.__file__).with_name("attack.schema.json").read_text())
+    assert published == json.loads(json.dumps(attack_schema()))
+    for name in ("desk.yaml", "stub.yaml"):
+        jsonschema.validate(yaml.safe_load((SUITE / name).read_text()), published)
 
 
 def test_the_false_value_is_never_the_true_one() -> None:
