@@ -32,12 +32,20 @@ class RuleDistiller:
     """Distils by the traits of the step, those that set it apart from the agent's other steps first."""
 
     def distill(
-        self, trace: Trace, *, agent: str, step: int, fault: str, origin: str = "", role: str = ""
+        self,
+        trace: Trace,
+        *,
+        agent: str,
+        step: int,
+        fault: str,
+        origin: str = "",
+        role: str = "",
+        traits: Sequence[str] = (),
     ) -> ErrorSchema:
         """Return the schema of the error that `agent` made at `step`; raise UsageError for no such step.
 
-        The traits of the whole window count: those of the step and of the next ones of the same agent
-        up to its first message or call that shows more than its kind.
+        `traits` are those that set the step apart from what is usual, when a clean run told; without
+        them all traits of the step count.
         """
         described = traits_of(trace.blind())
         at = next((window for window in described if window.step == step), None)
@@ -47,7 +55,7 @@ class RuleDistiller:
                 hint=f"Its agents took {len(described)} steps, 0-based, the last {_last(described)}.",
             )
         usual = Counter(name for window in described for name in window.names)
-        names = sorted(at.names, key=lambda name: (usual[name], name))[:MAX_TRAITS]
+        names = sorted(set(traits) & at.names or at.names, key=lambda name: (usual[name], name))[:MAX_TRAITS]
         before = [window for window in described if window.agent == agent and window.step < step][-CONTEXT:]
         context = sorted({name for window in before for name in window.names if not name.startswith("kind:")})
         signature = Signature(tuple(sorted(names)), _telling_words(at, described))

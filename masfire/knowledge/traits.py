@@ -51,6 +51,7 @@ QUESTIONS: Mapping[str, str] = {
 _PREFIXES = ("kind:", "error:")
 """Traits with a value: the step's kind, the type of the error that came back."""
 
+_OF_REPLIES = ("claim:", "reply:", "input:")
 _ERROR_WORDS = ("error", "invalid", "failed", "unknown", "not found", "cannot", "exception", "unable")
 _MANY = 64
 _INPUTS = 16
@@ -83,6 +84,14 @@ def traits_of(trace: Trace) -> list[Traits]:
     """Return the traits of every step that an agent took, in order (the user's own steps are left out)."""
     reader = _Reader()
     found = [reader.read(step) for step in trace]
+    for step, names in zip(trace, found, strict=True):
+        if (
+            step.kind == "model_reply"
+            and isinstance(step.body, Observation)
+            and 0 <= step.body.of < step.step
+        ):
+            # A call and its reply are one act: what came of a request tells of the request.
+            found[step.body.of] |= {name for name in names if name.startswith(_OF_REPLIES)}
     described = []
     for step, names in zip(trace, found, strict=True):
         if step.agent and step.agent != USER:

@@ -1,0 +1,176 @@
+"""Failed runs of a real campaign become schemata, notes on trial, and tests (the model is scripted)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from masfire.campaign.learning import failures, learn, regression_tests, trials
+from masfire.campaign.planfile import load_plan
+from masfire.campaign.rerun import rerunning
+from masfire.campaign.runner import Campaign
+from masfire.cli import execute
+from masfire.errors import UsageError
+from masfire.knowledge.memory import Memory
+from masfire.knowledge.model import ACCEPTED, REJECTED
+from masfire.knowledge.notebook import Notebook
+from masfire.knowledge.store import SqliteStore
+from tests.support.adders import script, write_plan
+from tests.support.fake_openai import FakeOpenAI
+
+
+def careless(path: str, body: dict[str, Any]) -> str:
+    """List a number that nobody stated, unless the prompt says not to."""
+    role = body["messages"][0]["content"]
+    if role.startswith("List") and "State only numbers" not in role:
+        return json.dumps({"numbers": [999]})
+    return script(path, body).replace("The sum is ", "")
+
+
+def campaign(tmp_path: Path, server: FakeOpenAI, **changes: str) -> Path:
+    plan = write_plan(tmp_path / "plan.yaml", server.url, **changes)
+    Campaign(load_plan(plan), tmp_path / "out").run()
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    with SqliteStore(tmp_path / "memory.sqlite") as store:
+        yield store
+
+
+def test_a_note_that_helps_is_accepted_and_one_that_does_not_is_rejected(tmp_path: Path, store: Any) -> None:
+    with FakeOpenAI(careless) as server:
+        folder = campaign(tmp_path, server)
+        memory, notebook = Memory(store), Notebook(store)
+        lesson = learn(folder, memory, notebook)
+        with rerunning(folder) as rerunner:
+            settled = trials(rerunner, notebook, lesson.notes)
+    assert lesson.failed >= 4
+    assert any(note.subject.fault == "claim:new-number" for note in settled)
+    for note in settled:
+        helps = "State only numbers" in note.approach
+        assert note.status == (ACCEPTED if helps else REJECTED), note
+        assert len(note.trial.batch) >= note.support
+    assert [note.id for note in notebook.accepted()] == [n.id for n in settled if n.status == ACCEPTED]
+
+
+def test_notes_against_an_injected_fault_do_not_help_and_are_rejected(tmp_path: Path, store: Any) -> None:
+    with FakeOpenAI(script) as server:
+        folder = campaign(tmp_path, server)
+        notebook = Notebook(store)
+        lesson = learn(folder, Memory(store), notebook)
+        with rerunning(folder) as rerunner:
+            settled = trials(rerunner, notebook, lesson.notes)
+    assert settled
+    assert all(note.status == REJECTED for note in settled)
+    assert notebook.accepted() == []
+
+
+def test_diagnosis_for_learning_is_blind(tmp_path: Path, store: Any) -> None:
+    with FakeOpenAI(script) as server:
+        folder = campaign(tmp_path, server)
+    memory = Memory(store)
+    seen = [one.failure for one in failures(folder, memory)]
+    for path in (folder / "traces").glob("*.jsonl"):
+        kept = [line for line in path.read_text().splitlines() if '"type":"injection"' not in line]
+        assert len(kept) <= len(path.read_text().splitlines())
+    assert any(failure is not None for failure in seen)
+    assert all("hallucination" not in str(failure) for failure in seen)
+
+
+def test_a_second_campaign_meets_known_errors(tmp_path: Path, store: Any) -> None:
+    with FakeOpenAI(careless) as server:
+        folder = campaign(tmp_path, server)
+    memory, notebook = Memory(store), Notebook(store)
+    first = learn(folder, memory, notebook)
+    again = learn(folder, memory, notebook)
+    assert len(again.recurrences) == first.failed - first.unknown
+    assert again.schemata == first.schemata
+
+
+def test_the_regression_tests_fail_while_the_failure_happens_and_pass_after(
+    tmp_path: Path, store: Any
+) -> None:
+    target = tmp_path / "suite" / "test_regressions.py"
+    target.parent.mkdir()
+    with FakeOpenAI(careless) as server:
+        folder = campaign(tmp_path, server)
+        found = list(failures(folder, Memory(store)))
+        solvable = [one for one in found if _fair(one.trace.header.launch)]
+        target.write_text(regression_tests(solvable, target))
+        broken = _pytest(target)
+        server.handler = script
+        repaired = _pytest(target, "-o", "addopts=")
+    assert broken.returncode == 1
+    assert f"{len(solvable)} failed" in broken.stdout
+    assert repaired.returncode == 0, repaired.stdout
+
+
+def _fair(launch: dict[str, Any]) -> bool:
+    return "fault" not in launch and launch["task"] != "wrong"
+
+
+def _pytest(target: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", str(target), "-q", "--rootdir", str(target.parent), *more],
+        capture_output=True, text=True, cwd=root, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_says_what_was_learnt(tmp_path: Path, capsys: Any) -> None:
+    memory = str(tmp_path / "m.sqlite")
+    with FakeOpenAI(careless) as server:
+        folder = campaign(tmp_path, server)
+        code = execute(
+            [
+                "learn",
+                str(folder),
+                "--memory",
+                memory,
+                "--tests",
+                str(tmp_path / "t.py"),
+                "--try",
+                "--format",
+                "json",
+            ]
+        )
+    told = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert told["failed"] >= 4
+    assert {"accepted"} <= {note["status"] for note in told["notes"]}
+    assert (tmp_path / "t.py").read_text().startswith('"""Failures')
+    assert execute(["memory", "list", "--memory", memory]) == 0
+    assert "accepted  claim:new-number/reader" in capsys.readouterr().out
+    for name in ("lessons.yaml", "lessons.md"):
+        assert execute(["memory", "export", str(tmp_path / name), "--memory", memory]) == 0
+    capsys.readouterr()
+    assert (
+        execute(["memory", "import", str(tmp_path / "lessons.yaml"), "--memory", str(tmp_path / "n.sqlite")])
+        == 0
+    )
+    with SqliteStore(memory) as one, SqliteStore(tmp_path / "n.sqlite") as other:
+        assert [*one.schemata(), *one.notes()] == [*other.schemata(), *other.notes()]
+    assert execute(["memory", "forget", "--keep", "1", "--memory", memory]) == 0
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path: Path, store: Any, capsys: Any) -> None:
+    with pytest.raises(UsageError, match="holds no traces"):
+        list(failures(tmp_path, Memory(store)))
+    assert execute(["learn", str(tmp_path), "--memory", str(tmp_path / "m.sqlite")]) == 2
+    assert "holds no traces" in capsys.readouterr().err
+
+
+def test_nothing_failed_is_not_a_lesson(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "traces").mkdir()
+    from masfire import session
+
+    with session.run(path=tmp_path / "traces" / "a.jsonl") as run:
+        run.conclude("fine", success=True)
+    assert execute(["learn", str(tmp_path), "--memory", str(tmp_path / "m.sqlite")]) == 3
