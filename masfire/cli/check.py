@@ -159,9 +159,9 @@ def _lines(check: Check, form: str) -> Iterator[str]:
 
         yield json.dumps(sarif(check), indent=2, ensure_ascii=True)
     else:
-        from masfire.reporting.verdicts import as_json
+        from masfire.reporting.verdicts import json_lines
 
-        yield json.dumps(as_json(check), indent=2, ensure_ascii=True)
+        yield from json_lines(check)
 
 
 def _write(lines: Iterator[str], out: str | None) -> None:

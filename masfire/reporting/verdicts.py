@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -12,6 +14,28 @@ from masfire.reporting.checked import Check, Checked, violating
 CHECK_VERSION = "check/v1"
 
 
+def json_lines(check: Check) -> Iterator[str]:
+    """Yield the lines of a JSON text that says what `as_json` does, a violation a line.
+
+    A log may hold a million violations: they are written down one by one.
+    """
+    yield _opened(_head(check), "traces")
+    for place, one in enumerate(check.checked):
+        yield ("  " if place == 0 else "  ,") + _opened(_trace(one), "contracts")
+        for number, verdict in enumerate(one.verdicts):
+            yield ("    " if number == 0 else "    ,") + _opened(_verdict(verdict, one), "violations")
+            for index, violation in enumerate(verdict.violations):
+                yield ("      " if index == 0 else "      ,") + json.dumps(_violation(violation, one))
+            yield "    ]}"
+        yield "  ]}"
+    yield "]}"
+
+
+def _opened(values: dict[str, Any], last: str) -> str:
+    """Return an object's JSON text left open, in a list under its `last` key."""
+    return f"{json.dumps(values)[:-1]}, {json.dumps(last)}: ["
+
+
 def as_json(check: Check) -> dict[str, Any]:
     """Return the check as values that JSON holds.
 
@@ -19,11 +43,14 @@ def as_json(check: Check) -> dict[str, Any]:
     last. `violating_steps` and `violating_lines` list each place once, `violations` everything that is
     violated there.
     """
+    return {**_head(check), "traces": [_checked(one) for one in check.checked]}
+
+
+def _head(check: Check) -> dict[str, Any]:
     return {
         "masfire": CHECK_VERSION,
         "exit_code": check.exit_code,
         "contracts": [_contract(contract) for contract in check.contracts],
-        "traces": [_checked(one) for one in check.checked],
         "never_applied": list(check.never_applied),
         "inconclusive": check.causes,
     }
@@ -35,13 +62,20 @@ def _contract(contract: Contract) -> dict[str, Any]:
 
 
 def _checked(one: Checked) -> dict[str, Any]:
+    verdicts = [
+        {**_verdict(verdict, one), "violations": [_violation(item, one) for item in verdict.violations]}
+        for verdict in one.verdicts
+    ]
+    return {**_trace(one), "contracts": verdicts}
+
+
+def _trace(one: Checked) -> dict[str, Any]:
     return {
         "trace": one.source,
         "status": one.status.value,
         "steps": one.steps,
         "ended": one.ended,
         "damage": one.damage,
-        "contracts": [_verdict(verdict, one) for verdict in one.verdicts],
     }
 
 
@@ -58,7 +92,6 @@ def _verdict(verdict: Verdict, one: Checked) -> dict[str, Any]:
     }
     if one.log:
         found["violating_lines"] = [one.lines[step] for step in steps]
-    found["violations"] = [_violation(violation, one) for violation in verdict.violations]
     return found
 
 

@@ -16,7 +16,7 @@ from masfire.reporting.checked import Check
 from masfire.reporting.github import github
 from masfire.reporting.junit import junit
 from masfire.reporting.sarif import sarif
-from masfire.reporting.verdicts import as_json
+from masfire.reporting.verdicts import as_json, json_lines
 from masfire.reporting.violations import check_lines, marked
 from tests.support.verdicts import HOSTILE, limit_check, steps
 
@@ -185,6 +185,13 @@ def test_json_lists_every_violating_step_and_survives_json() -> None:
         assert verdict["violations"][0]["line"] == 5
         assert found["never_applied"] == ["never-fires"]
         assert found["exit_code"] == 1
+        text = "\n".join(json_lines(check))
+        assert text.isascii()
+        assert json.loads(text) == found
+
+
+def test_json_of_nothing_is_json() -> None:
+    assert json.loads("\n".join(json_lines(Check((), ())))) == as_json(Check((), ()))
 
 
 def checks_of(*statuses: Status, severity: str = "error", damage: str = "") -> Check:
