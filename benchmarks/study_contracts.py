@@ -151,6 +151,43 @@ def table(found: dict[str, Any], *, stub: bool = False, sets: set[str] | None = 
     return "\n".join(lines)
 
 
+def short_table(found: dict[str, Any]) -> str:
+    """Return one row a fault: how often anything noticed it, and the contracts that did (10 % and more)."""
+    faults, names = _faults()
+    cells = [c for c in found["cells"] if not c["system"].endswith(STUB)]
+    clean = [c for c in found["clean"] if not c["system"].endswith(STUB)]
+    lines = [
+        "| fault | runs | packs, % | with the desk's own, % | noticed by, % of the runs |",
+        "|---|---|---|---|---|",
+    ]
+    for fault in faults:
+        runs = [c for c in cells if c["fault"].split("?")[0] == fault]
+        told = []
+        for contract in found["contracts"]:
+            hits, n = _hits(runs, contract["id"])
+            if hits and hits / n >= 0.1:
+                text = f"`{contract['id']}` {100 * hits / n:.0f}"
+                told.append((-hits, f"**{text}**" if fault in contract["catches"] else text))
+        row = (_share(runs, "any") or "0", _share(runs, "any_domain") or "0")
+        n = sum(c["n"] for c in runs)
+        lines.append(f"| {names[fault]} `{fault}` | {n} | {row[0]} | {row[1]} | {_joined(told)} |")
+    for label, solved in (("none, solved", True), ("none, not solved", False)):
+        runs = [c for c in clean if c["solved"] is solved]
+        told = [
+            (-hits, f"`{contract['id']}` {hits}")
+            for contract in found["contracts"]
+            if (hits := _hits(runs, contract["id"])[0])
+        ]
+        n = sum(c["n"] for c in runs)
+        row = (_count(runs, "any"), _count(runs, "any_domain"))
+        lines.append(f"| {label} (counts) | {n} | {row[0]} | {row[1]} | {_joined(told)} |")
+    return "\n".join(lines)
+
+
+def _joined(told: list[tuple[int, str]]) -> str:
+    return ", ".join(text for _, text in sorted(told, key=lambda each: each[0])) or "-"
+
+
 def _faults() -> tuple[list[str], dict[str, str]]:
     from masfire.taxonomy import load
 
@@ -192,9 +229,14 @@ def report(found: dict[str, Any]) -> str:
         f"violated: {_span(n)} runs a fault over five systems, once and every time. Empty: never. Bold:",
         "the contract says that it is meant to notice this fault. The last columns count violations on",
         "fault-free runs: on solved ones they are false alarms; of those on runs that the small model failed",
-        "by itself many are true. *Any* counts contracts of severity `error` only.",
+        "by itself many are true. *Any* counts contracts of severity `error` only. Role ambiguity and blind",
+        "trust are noticed by the wording of system prompts, which is regular here: other wordings may pass.",
         "",
         "## With the model",
+        "",
+        short_table(found),
+        "",
+        "### Contract by contract",
         "",
         table(found),
         "",
@@ -227,7 +269,7 @@ def _span(counts: dict[str, int]) -> str:
 def renewed(readme: str, found: dict[str, Any]) -> str:
     """Return the README with the table between its contract markers renewed."""
     head, rest = readme.split(BEGIN)
-    return f"{head}{BEGIN}\n{table(found)}\n{END}{rest.split(END)[1]}"
+    return f"{head}{BEGIN}\n{short_table(found)}\n{END}{rest.split(END)[1]}"
 
 
 if __name__ == "__main__":

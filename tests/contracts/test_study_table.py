@@ -21,7 +21,7 @@ def test_the_report_is_made_from_the_counts() -> None:
 def test_the_readme_shows_the_table_that_the_counts_make() -> None:
     text = f"# Title\n\n{STUDY['BEGIN']}\nold\n{STUDY['END']}\n\ntail\n"
     made = STUDY["renewed"](text, FOUND)
-    assert STUDY["table"](FOUND) in made
+    assert STUDY["short_table"](FOUND) in made
     assert "old" not in made
     assert made.endswith("\n\ntail\n")
     readme = (ROOT / "README.md").read_text("utf-8")
