@@ -21,7 +21,7 @@ ROUNDS = 200
 def message(rng: random.Random) -> str:
     number, city = rng.randrange(100_000), rng.choice(CITIES)
     return (
-        f"Order {number} goes to customer K-{number} in {city}. We reserved {rng.randrange(40)} green chairs, "
+        f"Order {number} goes to customer K-{number} in {city}. We reserved {rng.randrange(40)} chairs, "
         f"reference R-{number}. The price is {rng.randrange(900)} euro. Please confirm by Friday."
     )
 
