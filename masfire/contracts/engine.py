@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,7 +78,8 @@ class Engine:
         self._causal = any(runner.program.causal for runner in self._runners)
         self._classes: dict[tuple[str, str], _Class] = {}
         self._peeks: dict[tuple[str, str], _Class] = {}
-        self._calls: dict[int, Step] = {}
+        self._calls: OrderedDict[int, Step] = OrderedDict()
+        self._remembers = any(runner.program.asks_arguments for runner in self._runners)
         self._agents: dict[str, int] = {}
         self._time = -math.inf
         self._steps = 0
@@ -106,7 +108,7 @@ class Engine:
         call: Step | None = None
         if kind in RESULT_KINDS:
             call = self._calls.pop(body.of, None)
-        elif kind != "event" and isinstance(body, Action) and kind != "model_call":
+        elif self._remembers and kind != "event" and isinstance(body, Action) and kind != "model_call":
             self._remember(step)
         self._last_call = call
         late: dict[int, Findings] | None = None
@@ -243,7 +245,7 @@ class Engine:
 
     def _remember(self, step: Step) -> None:
         if len(self._calls) >= MAX_CALLS:
-            del self._calls[next(iter(self._calls))]
+            self._calls.popitem(last=False)
         self._calls[step.step] = step
 
     def _overdue(self, index: int, time: float) -> dict[int, Findings]:
@@ -310,7 +312,7 @@ class Engine:
             "ended": self._ended,
             "last": self._last,
             "last_call": self._last_call,
-            "calls": self._calls,
+            "calls": dict(self._calls),
             "agents": self._agents,
             "moment": [moment.ancestors, moment.times, moment.views, moment.now],
             "runners": [runner.save() for runner in self._runners],
@@ -333,7 +335,7 @@ class Engine:
             )
         engine._steps, engine._time, engine._ended = state["steps"], state["time"], state["ended"]
         engine._last, engine._last_call = state["last"], state["last_call"]
-        engine._calls, engine._agents = state["calls"], state["agents"]
+        engine._calls, engine._agents = OrderedDict(state["calls"]), state["agents"]
         moment = engine._moment
         moment.ancestors, moment.times, moment.views, moment.now = state["moment"]
         for runner, inner in zip(engine._runners, state["runners"], strict=True):

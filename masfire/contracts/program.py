@@ -80,6 +80,10 @@ class Program:
         self.plan = Plan(self.causal, 1 + self.views, contract.where)
         self._compiled: dict[tuple[Any, bool], Compiled] = {}
         self._values: dict[Any, Any] = {}
+        self.asks_arguments = any(isinstance(rule, (Judge, Custom)) for rule in contract.rules) or (
+            "'args'" in repr((contract.key, [_asked(ready) for ready in self.rules]))
+        )
+        """Whether a result may be asked for the arguments of its call."""
         self.texts = [_text(ready) for ready in self.rules]
         self.triggers = [show(ready.shown) for ready in self.rules]
         self._end: Any = None
@@ -415,6 +419,11 @@ def _ready(rule: Rule) -> Ready:
                 left, right = whole.operands
         return Ready(rule, left, right, tuple(sorted(names)), formula)
     return Ready(rule, None, twins(core(formula, names)), tuple(sorted(names)), formula)
+
+
+def _asked(ready: Ready) -> tuple[Any, ...]:
+    """Return all that a rule may ask of a step."""
+    return ready.left, ready.right, ready.rule.path if isinstance(ready.rule, Payload) else ()
 
 
 def _text(ready: Ready) -> str:

@@ -234,7 +234,7 @@ def test_the_violating_lines_are_the_oracles(name: str) -> None:
 
 
 def test_a_long_log_keeps_its_few_violations() -> None:
-    rule, oracle, alphabet = PROPERTIES["access"]
+    rule, oracle, _ = PROPERTIES["access"]
     legal: list[Event] = [("login", f"u{n}") for n in range(6)] + [("open", f"f{n}") for n in range(6)]
     rng = random.Random(5)
     for place in range(30_000):

@@ -16,7 +16,7 @@ from masfire.trace.payload import pack
 from tests.support.formulas import bound, formulas, steps
 
 MANY = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )
 KEYS: list[tuple[Any, ...]] = [(), (("args", 0),), (("agent",),)]
 
@@ -127,7 +127,7 @@ def test_the_laws_are_not_vacuous() -> None:
     seen: set[Status] = set()
 
     @settings(
-        max_examples=60,
+        max_examples=25,
         deadline=None,
         database=None,
         derandomize=True,
