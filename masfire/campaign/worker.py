@@ -20,7 +20,7 @@ from masfire.campaign.orders import Answer, Broken, Done, Order, Ready, Setting,
 from masfire.campaign.plan import Plan, System
 from masfire.campaign.results import RunResult, storable
 from masfire.campaign.tasks import resolve
-from masfire.campaign.verdicts import load, verdicts
+from masfire.campaign.verdicts import digest, load, verdicts
 from masfire.errors import (
     BudgetExceeded,
     IncompatibleVersion,
@@ -53,6 +53,7 @@ class Bench:
         self.systems = {system.name: system for system in self.plan.systems}
         self.redactor = Redactor(self.plan.record.redact, level=self.plan.record.privacy)
         self.contracts = load(self.plan.contracts, setting.root)
+        self.contracts_hash = digest(self.plan.contracts, setting.root)
         self.interceptors: Sequence[Interceptor] = ()
         """What every run's steps pass after the faults (an attack, a guard)."""
         self.cache = ReplyCache(setting.cache, name=setting.cache_name) if setting.cache else None
@@ -115,6 +116,7 @@ class Bench:
             draws=plan.record.draws,
             header={
                 "models": (self.setting.model_name,) if self.setting.model_name else (),
+                "contracts_hash": self.contracts_hash,
                 "settings": {
                     "masfire": __version__,
                     "stub": order.stub,

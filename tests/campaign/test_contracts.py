@@ -17,10 +17,11 @@ from masfire.campaign.results import Results
 from masfire.campaign.runner import Campaign
 from masfire.campaign.salvage import salvage
 from masfire.campaign.summary import Summary
-from masfire.campaign.verdicts import load
+from masfire.campaign.verdicts import digest, load
 from masfire.cli import execute
 from masfire.errors import UsageError
 from masfire.reporting.words import remarks
+from masfire.trace.io import read_trace
 from tests.support.adders import script, write_plan
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.traces import write_story
@@ -61,6 +62,8 @@ def test_every_run_is_judged_and_the_summary_tells(tmp_path: Path, model: FakeOp
         assert (two.failed > 0, two.first >= 0) == (broken, broken)
         assert two.applied == row.calls
         assert teleport.status == "vacuous"
+    hashes = {read_trace(tmp_path / "out" / "traces" / row.trace).header.contracts_hash for row in rows}
+    assert hashes == {digest([str(tmp_path / "rules.yaml")], "")}
     found = {one.contract: one for one in summary.contracts}
     assert found["two-calls"].controls == {"satisfied": 9, "violated": 9}
     assert found["two-calls"].injected == {"satisfied": 4, "violated": 4}
