@@ -152,6 +152,8 @@ def _compare_slots(claim: Statement, other: Statement, place: int) -> Relation:
         return Relation("supports", 0.95, f"{claim.key} is {_cut(theirs)}", place)
     if not _same_object(claim, other):
         return Relation("derived", 0.1, f"another object's {claim.key} is {_cut(theirs)}", place)
+    if not (claim.beside or other.beside) and claim.values[0][0] == "number":
+        return Relation("derived", 0.1, f"{claim.key} was {_cut(theirs)}; a bare number may change", place)
     return Relation("contradicts", 0.9, f"{claim.key} is {_cut(theirs)}, not {_cut(mine)}", place)
 
 

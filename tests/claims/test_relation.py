@@ -42,6 +42,7 @@ def test_sentences(claim: str, known: str, kind: str) -> None:
         ({"quantity": 5, "item": "green chairs"}, "Send 5 green chairs to Rome.", ["supports", "supports"]),
         ("We reserved 7 green chairs.", {"quantity": 5, "item": "green chairs"}, ["contradicts"]),
         ({"price": 40}, {"weight": 40}, ["unrelated"]),
+        ({"rounds": 1}, {"rounds": 0}, ["derived"]),  # a counter
     ],
 )
 def test_slots(claim: object, known: object, kinds: list[str]) -> None:

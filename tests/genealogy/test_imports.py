@@ -9,7 +9,8 @@ import sys
 def test_following_claims_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "import masfire.claims, masfire.genealogy.cascade, masfire.genealogy.graph, masfire.genealogy.seeding\n"
+        "import masfire.claims, masfire.genealogy.cascade\n"
+        "import masfire.genealogy.graph, masfire.genealogy.seeding\n"
         "heavy = {'numpy', 'scipy', 'networkx', 'pydantic', 'yaml', 'openai', 'langgraph', 'pytest'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
