@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 
 from masfire.errors import Divergence, ReplayEnded, UsageError
+from masfire.recorder.likeness import first_overlap, holds, said, shown
 from masfire.trace.difference import NOTHING, step_difference, value_difference
 from masfire.trace.model import Action, Body, Message, Observation, Step, Trace
 from masfire.trace.payload import unpack
@@ -24,7 +24,6 @@ PATIENCE = 2.0
 _POLL = 0.001
 _AHEAD = 256
 """How many recorded steps ahead a step is looked for."""
-_SHOWN = 120
 _CUT_SHORT = frozenset({"budget", "error", "overflow"})
 """How runs end in which parallel agents may have been stopped in the middle."""
 _BROKEN_OFF = frozenset({"timeout", "interrupted"})
@@ -73,7 +72,7 @@ class Player:
         self._draws: dict[tuple[str, str], deque[Any]] = {}
         for drawn in trace.draws:
             self._draws.setdefault((drawn.source, drawn.agent), deque()).append(unpack(drawn.value))
-        self._parallel = _first_overlap(trace.steps)
+        self._parallel = first_overlap(trace.steps)
         status = trace.end.status if trace.end is not None else ""
         self._breaks_off = strict and (trace.end is None or status in _BROKEN_OFF)
         self._cut_short = status if strict and status in _CUT_SHORT else ""
@@ -256,7 +255,7 @@ class Player:
             one = found.difference
             self._diverge(
                 f"The replay left the record at step {index} ({found.agent}, {found.kind}): {one.path} is "
-                f"{_shown(one.got, one.expected)}; the record has {_shown(one.expected, one.got)}.",
+                f"{shown(one.got, one.expected)}; the record has {shown(one.expected, one.got)}.",
                 step=index, agent=found.agent, path=one.path, expected=one.expected, got=one.got,
                 hint=self._advice(),
             )  # fmt: skip
@@ -284,7 +283,7 @@ class Player:
             path, expected, got = (one.path, one.expected, one.got) if one else ("", NOTHING, NOTHING)
             self._diverge(
                 f"The record has no answer to the {told} of {step.agent} at step {call}: nearest is that of "
-                f"step {near}, where {path or 'it'} is {_shown(expected, got)}, not {_shown(got, expected)}.",
+                f"step {near}, where {path or 'it'} is {shown(expected, got)}, not {shown(got, expected)}.",
                 step=call, agent=step.agent, path=path, expected=expected, got=got,
                 hint=self._hint,
             )  # fmt: skip
@@ -349,12 +348,12 @@ class Player:
     def _stems_from(self, step: Step, agent: str, request: dict[str, Any]) -> bool:
         body = step.body
         if isinstance(body, Message):
-            return body.via == "request" and agent in body.to and _holds(request, _said(step.value))
+            return body.via == "request" and agent in body.to and holds(request, said(step.value))
         if step.agent != agent:
             return False
         if step.kind == "model_call":
             return value_difference(self.tape.asked(step.step), request) is None
-        return isinstance(body, Action) and bool(body.id) and _holds(request, body.id)
+        return isinstance(body, Action) and bool(body.id) and holds(request, body.id)
 
     def _struck(self, position: int, agent: str) -> bool:
         return any(mark.agent == agent for mark in self.tape.struck.get(position, ()))
@@ -380,51 +379,6 @@ class Player:
         if step.kind == "model_call":
             return value_difference(self.tape.asked(step.step), unpack(body.proposed)) is None
         return bytes(step.payload) == bytes(body.proposed)
-
-
-def _first_overlap(steps: Sequence[Step]) -> int:
-    """Return the first step from which on several agents may act at once (the length: none).
-
-    That is after a message to several, or where one acted while another's call was open.
-    """
-    waiting: dict[int, str] = {}
-    for step in steps:
-        body = step.body
-        if isinstance(body, Observation):
-            waiting.pop(body.of, None)
-        if any(agent != step.agent for agent in waiting.values()):
-            return step.step
-        if isinstance(body, Message) and len(body.to) > 1:
-            return step.step + 1
-        if isinstance(body, Action):
-            waiting[step.step] = step.agent
-    return len(steps)
-
-
-def _said(value: Any) -> str:
-    said = value.get("content") if isinstance(value, dict) else value
-    return said if isinstance(said, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _holds(value: Any, text: str) -> bool:
-    """Return whether some string inside a JSON value holds `text`."""
-    if isinstance(value, str):
-        return text in value
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(_holds(item, text) for item in inner)
-
-
-def _shown(value: Any, beside: Any) -> str:
-    """Return a value as text that fits into a message; of long texts the part where they differ."""
-    if isinstance(value, str) and isinstance(beside, str) and len(value) > _SHOWN:
-        same = next((at for at, (a, b) in enumerate(zip(value, beside, strict=False)) if a != b), 0)
-        start = max(0, same - _SHOWN // 3)
-        cut = value[start : start + _SHOWN]
-        return ("…" if start else "") + repr(cut) + ("…" if start + _SHOWN < len(value) else "")
-    if value == NOTHING:
-        return "nothing"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 __all__ = ["PATIENCE", "Player"]
