@@ -16,17 +16,17 @@ Matrix = npt.NDArray[np.float64]
 
 LEXICON: dict[str, str] = {
     "hedge": r"\b(?:might|may be|perhaps|possibly|probably|likely|seems?|appears?|approximately|roughly|"
-    r"typically|generally|usually|should be|I think|I believe)\b",
+    r"typically|generally|usually|should be|i think|i believe)\b",
     "assume": r"\b(?:assum\w+|suppose|hypothetical\w*|example|sample|mock\w*|placeholder|simulat\w+|known|"
     r"based on (?:my|general|common|available|historical)|recall|knowledge)\b",
     "error": r"\b(?:errors?|failed|failure|exception|traceback|invalid|incorrect|wrong|unable|cannot|"
     r"can't|couldn't|could not|not (?:found|available|defined|possible)|timed? ?out|denied|missing)\b",
-    "refuse": r"\b(?:sorry|apolog\w+|unfortunately|unable to|I cannot|I can't|do(?:es)? not have access)\b",
-    "plan": r"\b(?:let'?s|let us|next|first|we will|I will|I'll|we need to|we should|plan|steps?|proceed)\b",
+    "refuse": r"\b(?:sorry|apolog\w+|unfortunately|unable to|i cannot|i can't|do(?:es)? not have access)\b",
+    "plan": r"\b(?:let'?s|let us|next|first|we will|i will|i'll|we need to|we should|plan|steps?|proceed)\b",
     "verify": r"\b(?:verif\w+|check\w*|confirm\w*|validat\w+|ensure|double-check|cross-check|accura\w+)\b",
     "conclude": r"\b(?:therefore|thus|hence|conclu\w+|final(?:ly)?|in summary|result(?:s)? (?:is|are|shows?)|"
     r"the answer|total)\b",
-    "finish": r"\b(?:TERMINATE|FINAL ANSWER|request satisfied|task (?:is )?(?:complete|done))",
+    "finish": r"\b(?:terminate|final answer|request satisfied|task (?:is )?(?:complete|done))",
     "ask": r"\b(?:please|could you|can you|would you|do you)\b",
     "manual": r"\b(?:manual(?:ly)?|directly|by hand|visually|inspect\w*)\b",
     "search": r"\b(?:search\w*|look up|browse|scrape|download|website|web ?page|click\w*|scroll\w*|typed)\b",
@@ -35,16 +35,15 @@ LEXICON: dict[str, str] = {
     "loop": r"\b(?:in_loop|loop\w*|stall\w*|repeat\w*|again|re-?plan\w*|retry|continue)\b",
     "guess": r"\b(?:guess\w*|estimat\w+|approximation|educated|infer\w*|unclear|unknown|no information)\b",
 }
-"""Word families counted per turn; the patterns are linear in the text."""
+"""Word families counted per turn, in lower-cased text (ignoring case costs several times as much)."""
 
-_COMPILED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in LEXICON.items()}
+_COMPILED = {name: re.compile(pattern) for name, pattern in LEXICON.items()}
 _CODE = re.compile(r"```(\w*)\n(.*?)(?:```|\Z)", re.DOTALL)
 _URL = re.compile(r"https?://|www\.")
 _ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s", re.MULTILINE)
 _DIGITS = re.compile(r"\d")
-_NO_CODE = re.compile(r"no code|no code block", re.IGNORECASE)
-_EXIT = re.compile(r"exit\s?code:?\s*(\d+)", re.IGNORECASE)
-_HARD = re.compile(r"exitcode: [1-9]|execution failed|traceback|exception|\berror\b|timed out", re.IGNORECASE)
+_NO_CODE = re.compile(r"no code")
+_HARD = re.compile(r"exitcode: [1-9]|execution failed|traceback|exception|\berror\b|timed out")
 _ROLE_WORDS = ("verif", "valid", "data", "python", "web", "orchestr", "assistant", "file", "expert", "debug")
 
 
@@ -128,9 +127,9 @@ def _agent(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> 
 def _lexicon(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> Rows:
     rows: Rows = []
     for turn in candidates:
-        text = turn.text
-        code = _CODE.findall(text)
-        row = {f"lex.{name}": math.log1p(len(found.findall(text))) for name, found in _COMPILED.items()}
+        text, lowered = turn.text, turn.text.lower()
+        code = _CODE.findall(text) if "```" in text else []
+        row = {f"lex.{name}": math.log1p(len(found.findall(lowered))) for name, found in _COMPILED.items()}
         row.update(
             {
                 "text.length": math.log1p(len(text)),
@@ -150,9 +149,9 @@ def _lexicon(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -
 
 
 def _surroundings(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> Rows:
-    hard = [turn.failed or (not turn.blamable and bool(_HARD.search(turn.text))) for turn in turns]
+    hard = [turn.failed or (not turn.blamable and bool(_HARD.search(turn.text.lower()))) for turn in turns]
     failures_before, total = _running(hard)
-    errors = [len(_COMPILED["error"].findall(turn.text)) for turn in turns]
+    errors = [len(_COMPILED["error"].findall(turn.text.lower())) for turn in turns]
     errors_before, errors_total = _running(errors)
     rows: Rows = []
     first_failure = next((index for index, bad in enumerate(hard) if bad), len(turns))
@@ -161,7 +160,7 @@ def _surroundings(turns: Sequence[Turn], candidates: Sequence[Turn], question: s
         after = turns[index + 1] if index + 1 < len(turns) else None
         before = turns[index - 1] if index else None
         machine = after is not None and not after.blamable
-        text = after.text[:4000] if after is not None else ""
+        text = after.text[:4000].lower() if after is not None else ""
         rows.append(
             {
                 "next.machine": float(machine),

@@ -39,10 +39,19 @@ class Turn(Struct, frozen=True):
     failed: bool = False
 
 
+_latest: tuple[tuple[Step, ...], list[Turn]] = ((), [])
+"""The last trace that was read: every layer asks for the same one. Steps are frozen, so identity will do."""
+
+
 def turns_of(trace: Trace) -> list[Turn]:
     """Return one turn a step, in order; linear in the size of the trace."""
-    recorded = any(step.kind == "model_call" for step in trace.steps)
-    return [_turn(step, recorded=recorded) for step in trace.steps]
+    global _latest
+    steps, turns = _latest
+    if steps is not trace.steps:
+        recorded = any(step.kind == "model_call" for step in trace.steps)
+        turns = [_turn(step, recorded=recorded) for step in trace.steps]
+        _latest = trace.steps, turns
+    return list(turns)
 
 
 def question_of(trace: Trace) -> str:
