@@ -322,10 +322,7 @@ class Solver(Conditions):
         old = self.name("o")
         self.line(f"{old} = {self.stamp(table, level, env)}")
         now = self.truth(table.operand, table.certain, level, env)
-        if isinstance(now, bool):
-            text = f"i{level}" if now else old
-        else:
-            text = f"(i{level} if {now} else {old})"
+        text = (f"i{level}" if now else old) if isinstance(now, bool) else f"(i{level} if {now} else {old})"
         self.store(f"{state}[1]", key, f"({text}, i{level})")
 
     def _each_once(self, table: Table, certain: bool, then: Any) -> None:
