@@ -85,9 +85,10 @@ def _fit(runs: list[Attacked], folder: Path, system: str, model: str) -> tuple[d
     return row, {name: list(fit.observed), f"{name} (model)": predicted}
 
 
-def markdown(found: list[Finding], rows: list[dict]) -> str:
+def markdown(plan: str, found: list[Finding], rows: list[dict]) -> str:
     """Return the report: every finding's table and sentences, then the fits."""
     parts = ["# How a false claim spreads through the five order desks", ""]
+    parts.append(f"Plan: `{plan}`.")
     parts.append("`stub` rows are answered by a perfect copier: they show the systems' code, not the model.")
     for each in found:
         parts += ["", f"## {each.measurement}", "", "```", *finding_lines(each), "```"]
@@ -141,13 +142,14 @@ def main() -> None:
     runs = {name: suite.run(name) for name in MEASUREMENTS}  # type: ignore[arg-type]
     found = [finding(name, runs[name]) for name in MEASUREMENTS]  # type: ignore[arg-type]
     rows, curves = fits(runs["amplification"], Path(told.out))
+    name = Path(told.plan).name
     results.mkdir(parents=True, exist_ok=True)
-    content = {"findings": msgspec.to_builtins(found), "fits": rows}
+    content = {"plan": name, "findings": msgspec.to_builtins(found), "fits": rows}
     (results / "study_cascade.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (results / "study_cascade.md").write_text(markdown(found, rows), encoding="utf-8")
+    (results / "study_cascade.md").write_text(markdown(name, found, rows), encoding="utf-8")
     figure = curves_svg(curves, title="Coverage, observed and by the fitted model (dashed)")
     (results / "study_cascade.svg").write_text(figure, encoding="utf-8")
-    print(markdown(found, rows))
+    print(markdown(name, found, rows))
 
 
 if __name__ == "__main__":
