@@ -67,6 +67,12 @@ class Recording:
         """Return the run that `masfire.trace` and the others refer to."""
         return self.runs[-1]
 
+    @property
+    def diverged(self) -> bool:
+        """Return whether a run left the record it was to repeat: contracts then judge nothing."""
+        players = [recorded.run.recorder.replay for recorded in self.runs]
+        return any(player is not None and player.divergence is not None for player in players)
+
     def conclude(self, success: bool | None) -> None:
         """Write into the automatic run what the test made of it, unless the test already said."""
         run = self.runs[0].run
@@ -173,7 +179,8 @@ def recorded(item: pytest.Item, ask: Ask) -> Iterator[None]:
         item.config.stash[CURRENT] = recording
         _forget_unused(recording)
         recording.over = True
-        if ask.contracts and not isinstance(verdict, pytest.skip.Exception):
+        unjudged = recording.diverged or isinstance(verdict, pytest.skip.Exception)
+        if ask.contracts and not unjudged:
             recording.judged = _judged(recording)
     if ask.require_witnessed and not recording.runs[0].explicit:
         run.require_witnessed()

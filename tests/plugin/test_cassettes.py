@@ -153,3 +153,16 @@ def test_the_command_stops_where_it_is_told_to(
     assert "Stopped after step 4" in said
     assert '"content": "You are writer"' in said
     assert len(server.requests) == 3
+
+
+def test_contracts_judge_no_run_that_left_its_cassette(pytester: pytest.Pytester, server: FakeOpenAI) -> None:
+    rules = "masfire: contract/v1\ncontracts:\n  - {id: silence, pattern: never, when: {kind: message}}\n"
+    (pytester.path / "rules.yaml").write_text(rules)
+    source = (pytester.path / "test_pair.py").read_text()
+    marked = source.replace("def test_talk", '@pytest.mark.masfire(contracts=["rules.yaml"])\ndef test_talk')
+    (pytester.path / "test_pair.py").write_text(marked)
+    result = run(pytester, "--masfire-record=none")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Divergence: *"])
+    result.stdout.no_fnmatch_line("*ContractViolat*")
+    result.stdout.no_fnmatch_line("*silence*violated*")
