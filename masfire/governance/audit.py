@@ -261,7 +261,8 @@ def _mark(body: bytes, key: bytes | None) -> str:
 
 
 def _safe_encode(entry: Entry) -> bytes:
-    if len(entry.reason) > MAX_TEXT or any(len(item) > MAX_TEXT for item in entry.evidence):
+    long = len(entry.reason) > MAX_TEXT
+    if long or (entry.evidence and any(len(item) > MAX_TEXT for item in entry.evidence)):
         entry = msgspec.structs.replace(
             entry, reason=entry.reason[:MAX_TEXT], evidence=tuple(item[:MAX_TEXT] for item in entry.evidence)
         )

@@ -251,7 +251,8 @@ def _apply(rule: str, args: dict[str, Any], path: str, bound: Bound) -> bool:
         raise _refused(rule, f"Argument {path!r} is missing, so its bound cannot be checked.")
     low, high = bound.minimum, bound.maximum
     if low is not None or high is not None:
-        if type(found) not in (int, float) or found != found:
+        kind = type(found)
+        if (kind is not int and kind is not float) or found != found:
             raise _refused(rule, f"Argument {path!r} is no number.")
         edge = low if low is not None and found < low else high if high is not None and found > high else None
         if edge is not None:
