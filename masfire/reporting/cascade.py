@@ -94,7 +94,7 @@ def graph_lines(graph: GenealogyGraph) -> Iterator[str]:
 def curves_svg(
     curves: Mapping[str, Sequence[float]], *, title: str, x: str = "turn", y: str = "coverage S"
 ) -> str:
-    """Return a figure of named curves (values in 0…1) as a standalone SVG; `… (model)` is dashed."""
+    """Return a figure of named curves (values in 0…1) as a standalone SVG; `x (model)` is dashed, in x's colour."""
     length = max((len(curve) for curve in curves.values()), default=0)
     bottom, right = _TOP + _PLOT_H, _LEFT + _PLOT_W
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
@@ -110,8 +110,10 @@ def curves_svg(
         parts.append(_label(_LEFT + _across(turn, length), bottom + 18, str(turn)))
     parts.append(_label(_LEFT + _PLOT_W / 2, _HEIGHT - 10, x))
     parts.append(f'<g transform="translate(14 {_TOP + _PLOT_H / 2}) rotate(-90)">{_label(0, 0, y)}</g>')
+    colours: dict[str, str] = {}
     for number, (name, curve) in enumerate(curves.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
+        base = name.removesuffix(" (model)")
+        colour = colours.setdefault(base, _COLOURS[len(colours) % len(_COLOURS)])
         dash = ' stroke-dasharray="6 4"' if name.endswith("(model)") else ""
         places = (
             f"{_LEFT + _across(turn, length):.1f},{bottom - _PLOT_H * share:.1f}"
