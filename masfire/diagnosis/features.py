@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -129,7 +130,9 @@ def _lexicon(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -
     for turn in candidates:
         text, lowered = turn.text, turn.text.lower()
         code = _CODE.findall(text) if "```" in text else []
-        row = {f"lex.{name}": math.log1p(len(found.findall(lowered))) for name, found in _COMPILED.items()}
+        counts = {name: len(found.findall(lowered)) for name, found in _COMPILED.items() if name != "error"}
+        counts["error"] = _errors(text)
+        row = {f"lex.{name}": math.log1p(counts[name]) for name in _COMPILED}
         row.update(
             {
                 "text.length": math.log1p(len(text)),
@@ -151,7 +154,7 @@ def _lexicon(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -
 def _surroundings(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> Rows:
     hard = [turn.failed or (not turn.blamable and bool(_HARD.search(turn.text.lower()))) for turn in turns]
     failures_before, total = _running(hard)
-    errors = [len(_COMPILED["error"].findall(turn.text.lower())) for turn in turns]
+    errors = [_errors(turn.text) for turn in turns]
     errors_before, errors_total = _running(errors)
     rows: Rows = []
     first_failure = next((index for index, bad in enumerate(hard) if bad), len(turns))
@@ -283,6 +286,12 @@ def answer_origins(turns: Sequence[Turn], question: str) -> dict[int, int]:
             origins[turn.step] = len(here)
             wanted -= here
     return origins
+
+
+@functools.lru_cache(maxsize=1024)
+def _errors(text: str) -> int:
+    """Return how many error words a text has; two blocks ask for the same texts."""
+    return len(_COMPILED["error"].findall(text.lower()))
 
 
 def _running(values: Sequence[float]) -> tuple[list[float], float]:

@@ -26,6 +26,9 @@ BUCKETS = 2048
 MIN_RUNS = 5
 """Fewest labelled runs of one system for members of its own; about 20 already pay (learning curve)."""
 
+_EXPLAINED = 10
+"""So many of the likeliest steps are told with the features that speak for them."""
+
 _WORD = re.compile(r"[a-z][a-z'_]{2,}")
 _WORDS_LOOKED_AT = 6000
 
@@ -149,8 +152,11 @@ class StepScorer:
         chances = self.probabilities(sample)
         scaled = self._scaled(sample)
         findings, learned = [], sum(self._data["runs"].values())
+        shown = float(np.sort(chances)[-min(_EXPLAINED, len(chances))])
         for row, turn, chance in zip(scaled, sample.features.candidates, chances, strict=True):
-            text = f"resembles the culprits of {learned} labelled runs: {self._why(row)}"
+            text = f"resembles the culprits of {learned} labelled runs"
+            if chance >= shown:
+                text += f": {self._why(row)}"
             evidence = Evidence(layer=self.name, text=text, steps=(turn.step,), weight=float(chance))
             findings.append(Finding(turn.step, float(chance), evidence))
         return findings
