@@ -380,8 +380,39 @@ def patch_models(module: ModuleType) -> None:
         here.governor.finish(ruling, {"content": "", "tool_calls": []}, tokens=_used(result))
         return result
 
-    for governed in (governed_generate, governed_agenerate):
+    stream, astream = model_class.stream, model_class.astream
+
+    @functools.wraps(stream)
+    def governed_stream(self: Any, input: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: A002
+        here = _HERE.get()
+        if here is None:
+            yield from stream(self, input, *args, **kwargs)
+            return
+        asked = _asked(here, self, self._convert_input(input).to_messages())
+        ruling = here.governor.require(asked)
+        try:
+            yield from stream(self, input, *args, **kwargs)
+        finally:  # what a stream used is not told: the estimate stands
+            here.governor.finish(ruling, {"content": "", "tool_calls": []})
+
+    @functools.wraps(astream)
+    async def governed_astream(self: Any, input: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002
+        here = _HERE.get()
+        if here is not None:
+            asked = _asked(here, self, self._convert_input(input).to_messages())
+            ruling = await here.governor.adecide(asked)
+            if not ruling.allowed:
+                raise Blocked(ruling)
+        try:
+            async for part in astream(self, input, *args, **kwargs):
+                yield part
+        finally:
+            if here is not None:
+                here.governor.finish(ruling, {"content": "", "tool_calls": []})
+
+    for governed in (governed_generate, governed_agenerate, governed_stream, governed_astream):
         vars(governed)["masfire_governed"] = True
+    model_class.stream, model_class.astream = governed_stream, governed_astream
     model_class._generate_with_cache = governed_generate
     model_class._agenerate_with_cache = governed_agenerate
 
@@ -419,7 +450,7 @@ def ensure() -> None:
     with _lock:
         if not all(_asks(getattr(tools.BaseTool, name)) for name in ("run", "arun")):
             patch_tools(tools)
-        wanted = ("_generate_with_cache", "_agenerate_with_cache")
+        wanted = ("_generate_with_cache", "_agenerate_with_cache", "stream", "astream")
         if not all(_asks(getattr(models.BaseChatModel, name)) for name in wanted):
             patch_models(models)
 
