@@ -94,7 +94,7 @@ def graph_lines(graph: GenealogyGraph) -> Iterator[str]:
 def curves_svg(
     curves: Mapping[str, Sequence[float]], *, title: str, x: str = "turn", y: str = "coverage S"
 ) -> str:
-    """Return a figure of named curves (values in 0…1) as a standalone SVG; `x (model)` is dashed, in x's colour."""
+    """Return a figure of named curves (values in 0…1) as SVG; `x (model)` is dashed, in x's colour."""
     length = max((len(curve) for curve in curves.values()), default=0)
     bottom, right = _TOP + _PLOT_H, _LEFT + _PLOT_W
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
