@@ -336,7 +336,7 @@ class Reference:
         for i in range(total):
             if self.contract.key and self.slice_of(i) is None:
                 continue
-            for env in self.assignments(names, rule.trigger, i):
+            for env in self.assignments(names, (rule.trigger, rule.response), i):
                 if self.value(rule.trigger, i, env) is True:
                     at = self._answered(rule, i, env)
                     if at is not None:
@@ -348,15 +348,16 @@ class Reference:
         for j in range(i + 1, len(self.views)):
             if not self.inside(rule.within, i, j):
                 return j
-            if i in self.earlier(j) and self._answers(rule.response, j, env):
+            if i in self.earlier(j) and self._answers(rule, j, env):
                 return None
         return len(self.views)
 
-    def _answers(self, response: Formula, j: int, env: Env) -> bool:
+    def _answers(self, rule: Response, j: int, env: Env) -> bool:
+        response, scope = rule.response, (rule.trigger, rule.response)
         mine = {name: value for name, value in env.items() if name in free_of(response)}
         rest = sorted(free_of(response) - mine.keys())
         return any(
-            self.value(response, j, {**mine, **more}) is True for more in self.assignments(rest, response, j)
+            self.value(response, j, {**mine, **more}) is True for more in self.assignments(rest, scope, j)
         )
 
 
