@@ -50,10 +50,12 @@ def diagnose(
     """
     trace = trace.blind()
     turns = turns_of(trace)
-    found = {layer.name: list(layer.examine(trace)) for layer in layers}
+    found: dict[str, list[Finding]] = {}
+    for layer in layers:  # several may share a name: contracts and expected calls are one kind of evidence
+        found.setdefault(layer.name, []).extend(layer.examine(trace))
     blamable = [turn.step for turn in turns if turn.blamable]
     steps = sorted({*blamable, *(one.step for findings in found.values() for one in findings)})
-    asked = tuple(layer.name for layer in layers)
+    asked = tuple(dict.fromkeys(layer.name for layer in layers))
     if not steps:
         return Attribution(
             trace.header.run, (), (), known=False, reason="No step could be blamed.", layers=asked

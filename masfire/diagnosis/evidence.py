@@ -39,7 +39,7 @@ class ContractEvidence:
         violations.sort(key=lambda one: (one.blame, one.violated_at))
         findings, strength, last = [], 1.0, -1
         for one in violations:
-            step = min(max(one.blame, 0), len(trace.steps) - 1)
+            step = _caller(trace, min(max(one.blame, 0), len(trace.steps) - 1))
             if last >= 0 and step != last:
                 strength *= _LATER
             last = step
@@ -49,7 +49,7 @@ class ContractEvidence:
     def _finding(self, one: Violation, step: int, score: float) -> Finding:
         catches = self._catches.get(one.contract, ())
         text = f"breaks the contract {one.contract!r}" + (f": {one.reason}" if one.reason else "")
-        steps = (step, *(witness.step for witness in one.witnesses))
+        steps = tuple(dict.fromkeys((step, one.violated_at, *(witness.step for witness in one.witnesses))))
         return Finding(step, score, Evidence(self.name, text, steps, score, catches[0] if catches else ""))
 
 
@@ -178,6 +178,14 @@ class Provenance:
             )
             for step, (count, steps) in sorted(blame.items())
         ]
+
+
+def _caller(trace: Trace, step: int) -> int:
+    """Return the call of a tool's result: a result that breaks a contract is the caller's doing."""
+    body = trace.steps[step].body
+    if isinstance(body, Observation) and body.kind == "tool_result" and 0 <= body.of < step:
+        return body.of
+    return step
 
 
 def _is_reply(step: Step) -> bool:
