@@ -130,7 +130,9 @@ def main() -> None:
         return tasks.index(run.task) % FOLDS
 
     arms = {
-        "all, with counterfactual": lambda run: [Counterfactual([run.control]), contracts, strong[fold(run)], Provenance()],
+        "all, with counterfactual": lambda run: [
+            Counterfactual([run.control]), contracts, strong[fold(run)], Provenance(),
+        ],
         "counterfactual alone": lambda run: [Counterfactual([run.control])],
         "contracts + learned, no re-run": lambda run: [contracts, strong[fold(run)], Provenance()],
         "learned alone": lambda run: [strong[fold(run)]],
@@ -141,7 +143,8 @@ def main() -> None:
     }  # fmt: skip
     out: dict[str, dict[str, list[float]]] = {}
     print(
-        f"{len(runs)} runs, {len(tasks)} tasks, systems {dict(Counter(run.trace.header.system for run in runs))}"
+        f"{len(runs)} runs, {len(tasks)} tasks, "
+        f"systems {dict(Counter(run.trace.header.system for run in runs))}"
     )
     print(f"  {'':<34}{'agent %':>18}{'step %':>18}{'hit@3 %':>18}{'n':>7}")
     for name, layers_of in arms.items():
