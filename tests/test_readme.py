@@ -58,6 +58,9 @@ def test_test_examples_end_as_the_readme_says(
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", block.note)}
     result.assert_outcomes(**counts)
+    if "shows" in block.note:
+        [printed] = [text.code.splitlines() for text in BLOCKS if "message does not return" in text.code]
+        assert [line for line in printed if line not in result.outlines] == []
     if block is TESTS[0]:
         shown = [line for text in BLOCKS if text.language == "text" for line in text.code.splitlines()]
         assert shown
@@ -92,6 +95,40 @@ def test_the_plan_is_valid(tmp_path: Path) -> None:
     assert [system.name for system in plan.systems] == ["linear"]
     for name in ("tasks.jsonl", "linear.py", "desk.py"):
         assert (ROOT / "examples" / "order_desk" / name).exists()
+
+
+def test_the_contracts_are_valid(tmp_path: Path) -> None:
+    [block] = [block for block in BLOCKS if block.note == "contracts"]
+    (tmp_path / "desk.yaml").write_text(block.code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "masfire.cli", "contracts", "lint", "desk.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_policy_governs_the_example(tmp_path: Path) -> None:
+    [policy] = [block for block in BLOCKS if block.note == "policy"]
+    [block] = [block for block in PYTHON if "guard" in block.note]
+    (tmp_path / "policy.yaml").write_text(policy.code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", block.code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    booked, blocked = done.stdout.splitlines()
+    assert booked == "booked 12"
+    assert "quantity" in blocked
+
+
+def test_commands_in_the_readme_exist() -> None:
+    from masfire.cli import _COMMANDS
+
+    named = set(re.findall(r"(?:\$ |`)masfire ([a-z]+)", TEXT))
+    assert len(named) > 10
+    assert named <= set(_COMMANDS)
 
 
 def test_the_table_of_faults_is_the_taxonomy() -> None:
