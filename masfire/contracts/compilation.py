@@ -9,7 +9,7 @@ import yaml
 from msgspec import Struct
 from pydantic import ValidationError
 
-from masfire.contracts import fileformat, validation
+from masfire.contracts import fileformat, signatures, validation
 from masfire.contracts.examples import Examples
 from masfire.contracts.fileformat import Common, FormulaContract, PayloadContract
 from masfire.contracts.language import checks
@@ -85,6 +85,7 @@ class FileReading:
             self._say(root, "A contract file is a mapping that starts with 'masfire: contract/v1'.")
             return []
         self.root = root
+        signatures.rejoin(root)
         self.mistakes += list(repeated_keys(root))[:MAX_MISTAKES]
         data = construct(root)
         self._top(data)
@@ -180,7 +181,8 @@ class FileReading:
         prefix = f"Contract {short(str(raw.get('id', '?')))!r}"
         if len(named) != 1:
             said = f"has {' and '.join(named)}" if named else "has none"
-            keys = [str(key) for key in raw if key not in Common.model_fields and key != "when"]
+            known = {*Common.model_fields, *named, "when"}
+            keys = [str(key) for key in raw if key not in known]
             hints = (str(validation.near(key, ("formula", "pattern", "schema"))) for key in keys)
             hint = next((hint for hint in hints if hint), "")
             self._say(

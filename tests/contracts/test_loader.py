@@ -13,6 +13,7 @@ import pytest
 from masfire.contracts.demands import plain
 from masfire.contracts.fileformat import contract_schema
 from masfire.contracts.language.formula import parse_formula
+from masfire.contracts.language.show import show
 from masfire.contracts.language.syntax import Atom, Compare, Const, Field, Implies, Window
 from masfire.contracts.loader import (
     ContractErrors,
@@ -200,7 +201,7 @@ def test_every_mistake_at_once_with_line_column_and_nearest_match() -> None:
         (39, 35, "'x' is neither"),
         (41, 34, "'x' is neither"),
         (42, 5, "the trigger does not bind"),
-        (46, 5, "needs one of formula, pattern, schema (with when); it has formula and pattern"),
+        (46, 5, "needs one of formula, pattern, or schema (with when); it has formula and pattern."),
         (51, 1, "Unknown key 'unknown'"),
     ]
     found = mistakes(BAD)
@@ -350,3 +351,29 @@ def test_text_and_file_give_the_same_tree() -> None:
     rule = contract.rules[0]
     assert isinstance(rule, Always)
     assert plain(rule.formula) == plain(parse_formula("tool('a') -> once ok"))
+
+
+def test_parameters_may_stand_in_flow_style_although_yaml_ends_a_key_at_their_comma() -> None:
+    (contract,) = parse_contracts(
+        "masfire: contract/v1\n"
+        "define: {both(a, b): \"event('x', a) and event('y', b)\", one(a): \"event('z', a)\","
+        ' both3(a, b): "once both(a, b)"}\n'
+        "contracts:\n"
+        "  - id: a\n"
+        "    define: {live(c, m): \"once event('create', m, c)\"}\n"
+        "    formula: \"event('next', c) and live(c, m) -> not both3(c, m) and not one(m)\"\n"
+    )
+    assert "create" in show(contract.rules[0].formula)
+
+
+def test_what_is_no_signature_in_flow_style_is_told_where_it_stands() -> None:
+    with pytest.raises(ContractErrors) as caught:
+        parse_contracts(
+            "masfire: contract/v1\n"
+            "define: {both(a, b: \"event('x', a)\", c(d, e): , lonely, f(1, 2): x}\n"
+            "contracts: [{id: a, formula: 'not failed'}]\n"
+        )
+    told = [(mistake.line, mistake.column, mistake.what) for mistake in caught.value.mistakes]
+    assert (2, 22) == told[0][:2] and "both(a, b" in told[0][2]
+    assert any("c(d, e)" in what for _, _, what in told)
+    assert any("'lonely'" in what for _, _, what in told)
