@@ -28,7 +28,7 @@ from masfire.contracts.language.selector import Selector, formula_of, kinds_of
 from masfire.contracts.language.surface import Mistaken, Slip
 from masfire.contracts.language.syntax import And, Formula, Literal
 from masfire.contracts.language.syntax import Path as StepPath
-from masfire.contracts.model import Always, AtEnd, Contract, Payload, Response, Retire, Rule
+from masfire.contracts.model import Always, AtEnd, Contract, Custom, Payload, Response, Retire, Rule
 from masfire.contracts.patterns import PATTERNS, rules_of_pattern
 from masfire.contracts.patterns.pattern import window
 from masfire.errors import UnknownName, UsageError
@@ -239,9 +239,16 @@ class _Compilation:
 
     def contract(self, where: str) -> Contract:
         written = self.written
+        rules = self._rules()
+        if written.order == "causal" and any(isinstance(rule, Custom) for rule in rules):
+            self._say(
+                ("order",),
+                f"pattern {getattr(written, 'pattern', '')!r} is judged in recorded order only; "
+                "leave 'order' out.",
+            )
         return Contract(
             id=written.id,
-            rules=self._rules(),
+            rules=rules,
             where=where,
             description=written.description,
             catches=self._catches(),

@@ -84,6 +84,7 @@ class Writer:
         self.constants: dict[str, Any] = {}
         self.helpers: list[str] = []
         self.effects = 0
+        self.answers = 0
         self._names = 0
 
     def line(self, text: str) -> None:

@@ -27,6 +27,9 @@ MAX_CAUSAL = 50_000
 MAX_CLASSES = 16_384
 """Most pairs of kind and name whose contracts are looked up once only."""
 
+_CALLING = frozenset({"tool_call", "memory_read", "memory_write", "delegation", "termination"})
+"""Kinds of actions whose results may be asked for their arguments."""
+
 _programs: dict[int, tuple[Contract, Program]] = {}
 
 
@@ -45,16 +48,24 @@ def program_of(contract: Contract) -> Program:
 class _Class:
     """What steps of one kind and name wake."""
 
-    __slots__ = ("bounded", "constant", "count", "idle", "woken")
+    __slots__ = ("answers", "bounded", "constant", "count", "idle", "remembers", "sees", "slow", "woken")
 
     def __init__(self, runners: Sequence[Runner], kind: str, name: str, *, journal: bool) -> None:
         compiled: list[tuple[Runner, Compiled]] = [
             (runner, runner.program.compiled(kind, name, journal)) for runner in runners
         ]
-        self.woken = [(runner, found.step) for runner, found in compiled if found.step is not None]
+        self.woken = [
+            (runner, found.step, runner.obligations.waiting if found.answers else None)
+            for runner, found in compiled
+            if found.step is not None
+        ]
         self.idle = [runner for runner, found in compiled if found.step is None and found.passes]
-        self.bounded = [runner.obligations for runner, _ in self.woken if runner.obligations.windows]
+        self.sees = any(found.sees for _, found in compiled if found.step is not None)
+        self.bounded = [runner for runner, *_ in self.woken if runner.obligations.bounded]
         self.constant = tuple(runner.passed for runner in self.idle)
+        self.answers = kind in RESULT_KINDS
+        self.remembers = kind in _CALLING
+        self.slow = False
         self.count = 0
 
 
@@ -69,11 +80,7 @@ class Engine:
         self.contracts = tuple(contracts)
         self._moment = Moment()
         self._runners = [Runner(program_of(contract), self._moment) for contract in self.contracts]
-        self._bounded = [
-            runner
-            for runner in self._runners
-            if any(window is not None for window in runner.obligations.windows.values())
-        ]
+        self._bounded = [runner for runner in self._runners if runner.obligations.bounded]
         self._retiring = [runner for runner in self._runners if runner.contract.retire is not None]
         self._causal = any(runner.program.causal for runner in self._runners)
         self._classes: dict[tuple[str, str], _Class] = {}
@@ -82,7 +89,6 @@ class Engine:
         self._remembers = any(runner.program.asks_arguments for runner in self._runners)
         self._agents: dict[str, int] = {}
         self._time = -math.inf
-        self._steps = 0
         self._last: Step | None = None
         self._last_call: Step | None = None
         self._due_step = self._due_time = math.inf
@@ -99,81 +105,81 @@ class Engine:
             time = self._time
         else:
             self._time = time
-        name = body.name if kind == "event" or kind == "tool_call" else name_of(step)
-        entry = self._classes.get((kind, name))
-        if entry is None:
+        name = body.name if type(body) is Action else name_of(step)
+        try:
+            entry = self._classes[kind, name]
+        except KeyError:
             entry = self._class(kind, name)
         entry.count += 1
-        self._last, self._steps = step, index + 1
-        call: Step | None = None
-        if kind in RESULT_KINDS:
-            call = self._calls.pop(body.of, None)
-        elif self._remembers and kind != "event" and isinstance(body, Action) and kind != "model_call":
-            self._remember(step)
-        self._last_call = call
+        self._last = step
         late: dict[int, Findings] | None = None
         if index > self._due_step or time > self._due_time:
             late = self._overdue(index, time)
-        if self._causal:
-            return self._commit_slowly(step, entry, View(step, call, time), late)
+        if entry.slow or late:
+            return self._commit_slowly(step, entry, time, late)
         woken = entry.woken
-        if not woken and late is None:
+        if not woken:
             return entry.constant
-        said: list[StepVerdict] = []
-        view = View(step, call, time, kind, name)
-        for runner, function in woken:
-            if late is None and not runner.keyed:
-                # The usual case: nothing but the generated function.
-                try:
-                    result = function(runner.state, view, self._moment, None)
-                except Exception as error:  # a contract that raises has not judged
-                    said.append(runner.failed(view, error, commit=True))
-                    continue
-                if result is False:
-                    continue
-                if result is True:
-                    runner.applied += 1
-                    said.append(runner.passed)
-                    continue
-                try:
-                    verdict = runner.weighed(result, runner.state, view, (), None, commit=True)
-                except Exception as error:  # as above: a monitor of its own, a schema
-                    verdict = runner.failed(view, error, commit=True)
+        # The usual case: generated functions, which mostly ask for nothing but the step's index.
+        moment = self._moment
+        moment.index, moment.time = index, time
+        view = View(step, None, time, kind, name) if entry.sees else None
+        said: list[StepVerdict] | None = None
+        for runner, function, waiting in woken:
+            if waiting is not None and not waiting:
+                continue  # it could only answer, and nothing waits
+            if runner.keyed:
+                verdict = self._judged(runner, function, view, None, commit=True)
             else:
-                found = late.pop(id(runner), None) if late else None
-                verdict = self._judged(runner, function, view, found, commit=True)
+                try:
+                    result = function(runner.state, view, moment, None)
+                    if result is False:
+                        continue
+                    if result is True:
+                        runner.applied += 1
+                        verdict = runner.passed
+                    else:
+                        if view is None:
+                            view = View(step, None, time, kind, name)
+                        verdict = runner.weighed(result, runner.state, view, (), None, commit=True)
+                except Exception as error:  # a contract that raises has not judged
+                    verdict = runner.failed(error, commit=True)
             if verdict is not None:
-                said.append(verdict)
-        if late:
-            said += self._left(late)
-        for due in entry.bounded:
-            self._due_step = min(self._due_step, due.due_step)
-            self._due_time = min(self._due_time, due.due_time)
-        if self._retiring:
-            for runner in self._retiring:
-                runner.forget(index, time)
-        return (*entry.constant, *said)
+                if said is None:
+                    said = [verdict]
+                else:
+                    said.append(verdict)
+        if entry.bounded:
+            self._aim(entry)
+        return entry.constant if said is None else (*entry.constant, *said)
 
     def _judged(
-        self, runner: Runner, function: Any, view: View, found: Findings | None, *, commit: bool
+        self, runner: Runner, function: Any, view: Any, found: Findings | None, *, commit: bool
     ) -> StepVerdict | None:
         try:
             return runner.step(function, view, found, commit=commit)
-        except Exception as error:  # as above
-            return runner.failed(view, error, commit=commit)
+        except Exception as error:  # a contract that raises has not judged
+            return runner.failed(error, commit=commit)
 
     def _commit_slowly(
-        self, step: Step, entry: _Class, view: View, late: dict[int, Findings] | None
+        self, step: Step, entry: _Class, time: float, late: dict[int, Findings] | None
     ) -> tuple[StepVerdict, ...]:
-        """Judge a step when some contract follows causes instead of the recorded order."""
+        """Judge a step of which more must be known: results, deadlines, causal order, keys that retire."""
+        call: Step | None = None
+        if entry.answers:
+            self._last_call = call = self._calls.pop(getattr(step.body, "of", -1), None)
+        elif entry.remembers and self._remembers:
+            self._remember(step)
+        view = View(step, call, time)
         said: list[StepVerdict] = []
         moment, index = self._moment, step.step
-        history = self._history(step)
-        moment.now = history | 1 << index
-        for runner, function in entry.woken:
+        moment.index, moment.time = index, time
+        if self._causal:
+            history = self._history(step)
+            moment.now = history | 1 << index
+        for runner, function, _ in entry.woken:
             if runner.program.causal and index >= MAX_CAUSAL:
-                error = OverflowError(f"causal order is judged for at most {MAX_CAUSAL} steps")
-                said.append(runner.failed(view, error, commit=True))
+                said.append(runner.failed(_too_long(), commit=True))
                 continue
             found = late.pop(id(runner), None) if late else None
             verdict = self._judged(runner, function, view, found, commit=True)
@@ -181,20 +187,25 @@ class Engine:
                 said.append(verdict)
         if late:
             said += self._left(late)
-        if index < MAX_CAUSAL:
-            while len(moment.ancestors) < index:
-                moment.ancestors.append(0)
-                moment.times.append(view.time)
-                moment.views.append(None)
-            moment.ancestors.append(history)
-            moment.times.append(view.time)
-            moment.views.append(view)
-            self._agents[step.agent] = index
+        if self._causal and index < MAX_CAUSAL:
+            self._keep(view, history)
         if self._bounded:
             self._aim()
         for runner in self._retiring:
-            runner.forget(index, view.time)
+            runner.forget(index, time)
         return (*entry.constant, *said)
+
+    def _keep(self, view: View, history: int) -> None:
+        """Keep a step for those that it will have caused."""
+        moment, index = self._moment, view.index
+        while len(moment.ancestors) < index:
+            moment.ancestors.append(0)
+            moment.times.append(view.time)
+            moment.views.append(None)
+        moment.ancestors.append(history)
+        moment.times.append(view.time)
+        moment.views.append(view)
+        self._agents[view.step.agent] = index
 
     def _history(self, step: Step) -> int:
         """Return the causal ancestors of a step as a mask: parents and the same agent's step before."""
@@ -216,20 +227,20 @@ class Engine:
         time = max(step.time, self._time)
         call = self._calls.get(getattr(step.body, "of", -1)) if key[0] in RESULT_KINDS else None
         view = View(step, call, time)
+        self._moment.index, self._moment.time = step.step, time
         if self._causal:
             self._moment.now = self._history(step) | 1 << step.step
         said: list[StepVerdict] = []
-        woken = dict.fromkeys(runner for runner, _ in entry.woken)
+        woken = dict.fromkeys(runner for runner, *_ in entry.woken)
         for runner in self._bounded:
             if runner not in woken:
                 verdict = runner.told(runner.overdue(step.step, time, commit=False), False)
                 said += [verdict] if verdict is not None else []
-        for runner, function in entry.woken:
+        for runner, function, _ in entry.woken:
             if runner.program.causal and step.step >= MAX_CAUSAL:
-                error = OverflowError(f"causal order is judged for at most {MAX_CAUSAL} steps")
-                said.append(runner.failed(view, error, commit=False))
+                said.append(runner.failed(_too_long(), commit=False))
                 continue
-            late = runner.overdue(step.step, time, commit=False) if runner.obligations.windows else None
+            late = runner.overdue(step.step, time, commit=False) if runner.obligations.bounded else None
             verdict = self._judged(runner, function, view, late, commit=False)
             if verdict is not None:
                 said.append(verdict)
@@ -237,6 +248,9 @@ class Engine:
 
     def _class(self, kind: str, name: str) -> _Class:
         entry = _Class(self._runners, kind, name, journal=False)
+        entry.slow = (
+            self._causal or bool(self._retiring) or entry.answers or (entry.remembers and self._remembers)
+        )
         if len(self._classes) >= MAX_CLASSES:
             self._settle_counts()
             self._classes.clear()
@@ -268,9 +282,19 @@ class Engine:
                 said += [verdict] if verdict is not None else []
         return said
 
-    def _aim(self) -> None:
-        self._due_step = min(runner.obligations.due_step for runner in self._bounded)
-        self._due_time = min(runner.obligations.due_time for runner in self._bounded)
+    def _aim(self, entry: _Class | None = None) -> None:
+        """Find when the next deadline is, after a step of a class (None: anything may have changed)."""
+        step = time = math.inf
+        runners = self._bounded
+        if entry is not None and len(runners) > 1:  # it may still be too early, never too late
+            step, time, runners = self._due_step, self._due_time, entry.bounded
+        for runner in runners:
+            due = runner.obligations
+            if due.due_step < step:
+                step = due.due_step
+            if due.due_time < time:
+                time = due.due_time
+        self._due_step, self._due_time = step, time
 
     # Verdicts
 
@@ -280,7 +304,10 @@ class Engine:
             return ()
         self._ended = True
         view = self._last_view()
-        said = [runner.end(self._steps, status, view) for runner in self._runners]
+        said = [
+            runner.end(0 if self._last is None else self._last.step + 1, status, view)
+            for runner in self._runners
+        ]
         return tuple(verdict for verdict in said if verdict is not None)
 
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -307,7 +334,6 @@ class Engine:
         moment = self._moment
         state = {
             "masfire": "engine/v1",
-            "steps": self._steps,
             "time": self._time,
             "ended": self._ended,
             "last": self._last,
@@ -333,7 +359,7 @@ class Engine:
                 f"The saved state is of other contracts: {', '.join(names) or 'none'}.",
                 hint="Restore with the contracts that it was saved with, in their order.",
             )
-        engine._steps, engine._time, engine._ended = state["steps"], state["time"], state["ended"]
+        engine._time, engine._ended = state["time"], state["ended"]
         engine._last, engine._last_call = state["last"], state["last_call"]
         engine._calls, engine._agents = OrderedDict(state["calls"]), state["agents"]
         moment = engine._moment
@@ -343,6 +369,10 @@ class Engine:
         if engine._bounded:
             engine._aim()
         return engine
+
+
+def _too_long() -> Exception:
+    return OverflowError(f"causal order is judged for at most {MAX_CAUSAL} steps")
 
 
 def judge(trace: Trace, contracts: Sequence[Contract]) -> tuple[Verdict, ...]:

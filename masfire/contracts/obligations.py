@@ -29,7 +29,8 @@ class Obligations:
     def __init__(self, rules: dict[int, Any]) -> None:
         self.windows: dict[int, Any] = {}
         self._shared: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        self._open: dict[Any, list[Obligation]] = {}
+        self.waiting: dict[Any, list[Obligation]] = {}
+        """What waits, by rule, slice and shared values; the same object for good."""
         self._queues: dict[int, deque[Obligation]] = {}
         self.due_step: float = math.inf
         self.due_time: float = math.inf
@@ -44,6 +45,7 @@ class Obligations:
                 tuple(answers.index(name) for name in both),
             )
             self._queues[number] = deque()
+        self.bounded = any(window is not None for window in self.windows.values())
 
     def open(
         self, rule: int, key: Any, values: tuple[Any, ...], index: int, time: float, who: tuple[str, str]
@@ -52,9 +54,14 @@ class Obligations:
         self._add(Obligation(rule, key, values, index, time, who))
 
     def _add(self, obligation: Obligation) -> None:
-        rule = obligation.rule
-        shared = tuple(obligation.values[place] for place in self._shared[rule][0])
-        self._open.setdefault((rule, obligation.key, shared), []).append(obligation)
+        rule, shared = obligation.rule, self._shared[obligation.rule][0]
+        values = tuple([obligation.values[place] for place in shared]) if shared else ()
+        place = (rule, obligation.key, values)
+        waiting = self.waiting.get(place)
+        if waiting is None:
+            self.waiting[place] = [obligation]
+        else:
+            waiting.append(obligation)
         if self.windows[rule] is not None:
             self._queues[rule].append(obligation)
             self._aim(obligation)
@@ -62,7 +69,9 @@ class Obligations:
     def _aim(self, obligation: Obligation) -> None:
         window = self.windows[obligation.rule]
         if window.unit == "steps":
-            self.due_step = min(self.due_step, obligation.index + window.amount)
+            due = obligation.index + window.amount
+            if due < self.due_step:
+                self.due_step = due
         else:  # a little early; `overdue` is exact
             self.due_time = min(self.due_time, math.nextafter(obligation.time + window.amount, -math.inf))
 
@@ -81,10 +90,17 @@ class Obligations:
 
         `history` is a mask of the steps that count as earlier; -1: all.
         """
-        place = (rule, key, tuple(values[at] for at in self._shared[rule][1]))
-        waiting = self._open.get(place)
+        shared = self._shared[rule][1]
+        place = (rule, key, tuple([values[at] for at in shared]) if shared else ())
+        waiting = self.waiting.get(place)
         if not waiting:
             return False
+        if certain and commit and history == -1:  # the usual case: all of them, for good
+            del self.waiting[place]
+            for each in waiting:
+                each.closed = True
+            self._forget_closed(rule)
+            return True
         met = [each for each in waiting if each.index < index and history >> each.index & 1]
         if commit:
             for each in met:
@@ -93,10 +109,18 @@ class Obligations:
             if certain and met:
                 rest = [each for each in waiting if not each.closed]
                 if rest:
-                    self._open[place] = rest
+                    self.waiting[place] = rest
                 else:
-                    del self._open[place]
+                    del self.waiting[place]
         return bool(met) and certain
+
+    def _forget_closed(self, rule: int) -> None:
+        """Drop answered obligations from the head of a rule's queue; then a deadline may be later."""
+        queue = self._queues[rule]
+        if queue and queue[0].closed:
+            while queue and queue[0].closed:
+                queue.popleft()
+            self._aim_again()
 
     def overdue(self, index: int, time: float, *, commit: bool) -> list[Obligation]:
         """Return (and close) the obligations whose deadline is before this step, oldest first."""
@@ -130,26 +154,26 @@ class Obligations:
         obligation.closed = True
         shared = tuple(obligation.values[place] for place in self._shared[obligation.rule][0])
         place = (obligation.rule, obligation.key, shared)
-        rest = [each for each in self._open.get(place, ()) if not each.closed]
+        rest = [each for each in self.waiting.get(place, ()) if not each.closed]
         if rest:
-            self._open[place] = rest
+            self.waiting[place] = rest
         else:
-            self._open.pop(place, None)
+            self.waiting.pop(place, None)
 
     def drop(self, key: Any) -> bool:
         """Forget the obligations of a slice; return whether there were any."""
-        mine = [each for waiting in self._open.values() for each in waiting if each.key == key]
+        mine = [each for waiting in self.waiting.values() for each in waiting if each.key == key]
         for each in mine:
             self._close(each)
         return bool(mine)
 
     def any_open(self) -> bool:
         """Return whether something waits."""
-        return bool(self._open)
+        return bool(self.waiting)
 
     def all_open(self) -> list[Obligation]:
         """Return what waits, oldest first."""
-        found = [each for waiting in self._open.values() for each in waiting]
+        found = [each for waiting in self.waiting.values() for each in waiting]
         return sorted(found, key=lambda each: (each.index, each.rule))
 
     def save(self) -> list[Any]:

@@ -54,11 +54,16 @@ class Ready(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """The functions of one class of steps; `idle`: the step changes and decides nothing."""
+    """The function of one class of steps (None: such a step changes and decides nothing).
+
+    `passes`: a step that violates nothing passes. `sees`: the function looks at more of the step than
+    its index and time. `answers`: all it can do is answer what waits.
+    """
 
     step: StepFunction | None
-    idle: bool
     passes: bool
+    sees: bool = True
+    answers: bool = False
 
 
 class Program:
@@ -67,6 +72,12 @@ class Program:
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self.causal = contract.order == "causal"
+        if self.causal and any(isinstance(rule, Custom) for rule in contract.rules):
+            raise UsageError(
+                f"Contract {contract.id!r} has a monitor of its own, which follows the recorded order.",
+                hint="Leave `order` out; formulas and most patterns can be judged in causal order.",
+                where=contract.where,
+            )
         self.key: tuple[Path, ...] = contract.key
         self.rules = [_ready(rule) for rule in contract.rules]
         self.levels = max(
@@ -78,7 +89,7 @@ class Program:
         )
         self.views = 0 if self.causal else self.levels + self.keeps_last
         self.plan = Plan(self.causal, 1 + self.views, contract.where)
-        self._compiled: dict[tuple[Any, bool], Compiled] = {}
+        self._compiled: dict[tuple[Any, ...], Compiled] = {}
         self._values: dict[Any, Any] = {}
         self.asks_arguments = any(isinstance(rule, (Judge, Custom)) for rule in contract.rules) or (
             "'args'" in repr((contract.key, [_asked(ready) for ready in self.rules]))
@@ -113,12 +124,15 @@ class Program:
 
     def compiled(self, kind: str, name: str, journal: bool) -> Compiled:
         """Return the function for steps of a kind and name."""
-        key = (self.class_of(kind, name), journal)
+        known = self._compiled.get((kind, name, journal))
+        if known is not None:
+            return known
+        key = (*self.class_of(kind, name), journal)
         known = self._compiled.get(key)
         if known is None:
             known = self._compile_step((kind, name), journal)
-            if len(self._compiled) < 10_000:
-                self._compiled[key] = known
+        if len(self._compiled) < 10_000:
+            self._compiled[key] = self._compiled[(kind, name, journal)] = known
         return known
 
     def _make_plan(self) -> None:
@@ -130,7 +144,7 @@ class Program:
 
     def _compile_step(self, step_class: tuple[str, str], journal: bool) -> Compiled:
         if any(str(path[0]) not in EVERYWHERE | own_fields(step_class[0]) for path in self.key):
-            return Compiled(None, True, False)
+            return Compiled(None, False)
         solver = Solver(self.plan, step_class, self.levels)
         solver.journal = journal
         for table in self.plan.order:
@@ -142,8 +156,10 @@ class Program:
             idle = False
             self._write_views(solver)
         if idle and not (passes and self.key) and not self.every_slice:
-            return Compiled(None, True, passes)
-        return Compiled(self._function(solver, passes), False, passes)
+            return Compiled(None, passes)
+        sees = bool(self.key) or self.causal or _sees("\n".join([*solver.helpers, *solver.lines]))
+        answers = 0 < solver.answers == solver.effects and not passes and not self.every_slice
+        return Compiled(self._function(solver, passes, sees), passes, sees, answers)
 
     def _write_views(self, solver: Solver) -> None:
         if self.causal:
@@ -262,10 +278,15 @@ class Program:
         self._write_found(solver, number, ready, ready.right, (ANSWER, MAYBE_ANSWER))
         self._write_found(solver, number, ready, ready.left, (OPEN, MAYBE_OPEN))
 
-    def _function(self, solver: Solver, passes: bool) -> StepFunction:
+    def _function(self, solver: Solver, passes: bool, sees: bool) -> StepFunction:
         head = ["out = None", f"ok = {passes}", *self._context(shift=0)]
+        if not sees:
+            head = [line.replace("v0.", "X.") if line.startswith(("i0 ", "t0 ")) else line for line in head]
         tail = ["    return ok if out is None else out"]
-        return _build(solver, "def step(S, v0, X, J):", head, tail, f"contract {self.contract.id!r}")
+        function: StepFunction = _build(
+            solver, "def step(S, v0, X, J):", head, tail, f"contract {self.contract.id!r}"
+        )
+        return function
 
     def _context(self, shift: int) -> list[str]:
         """Return the lines that name the steps, times and histories of each level."""
@@ -383,8 +404,14 @@ def _needed(head: list[str], used: set[str]) -> list[str]:
     return kept[::-1]
 
 
+def _sees(source: str) -> bool:
+    """Return whether generated code looks at the step itself."""
+    return re.search(r"\bv0\b", source) is not None
+
+
 def _found(solver: Solver, number: int, code: int, names: tuple[str, ...], env: Env) -> None:
     solver.effects += 1
+    solver.answers += code == ANSWER
     values = "".join(f"{env[name]}, " for name in names)
     solver.line("if out is None: out = []")
     solver.line(f"out.append(({number}, {code}, ({values})))")

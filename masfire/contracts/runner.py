@@ -128,6 +128,8 @@ class Runner:
             if result is True:
                 self.applied += commit
                 return self.passed
+            if len(result) == 1 and result[0][1] in (OPEN, ANSWER):
+                return self._responded(result[0], view, key, commit=commit)
             findings = Findings()
         if result is True:
             findings.passed = True
@@ -144,7 +146,7 @@ class Runner:
             self._count(verdict)
         return verdict
 
-    def failed(self, view: View, error: Exception, *, commit: bool) -> StepVerdict:
+    def failed(self, error: Exception, *, commit: bool) -> StepVerdict:
         """Return an inconclusive verdict: the contract could not be judged at this step."""
         cause = f"raised {type(error).__name__}: {error}"[:300]
         verdict = StepVerdict(self.contract.id, StepStatus.INCONCLUSIVE, (), cause)
@@ -214,6 +216,20 @@ class Runner:
                 findings.causes.append(
                     Explanation(self.program, part, state, view, self.moment, values).cause()
                 )
+
+    def _responded(self, entry: Any, view: View, key: Any, *, commit: bool) -> StepVerdict | None:
+        """Return the verdict of a step that does nothing but open or answer an obligation."""
+        number, code, values = entry
+        if code == OPEN:
+            if commit:
+                who = (view.step.agent, view.step.role)
+                self.obligations.open(number, key, values, view.index, view.time, who)
+            return None
+        history = self.moment.now if self.program.causal else -1
+        if not self.obligations.answer(number, key, values, view.index, history, certain=True, commit=commit):
+            return None
+        self.applied += commit
+        return self.passed
 
     def _respond(self, entry: Any, view: View, key: Any, findings: Findings, *, commit: bool) -> None:
         number, code, values = entry
@@ -482,8 +498,8 @@ class Runner:
             findings.violations.append(_with(plain, reason=why, witnesses=tuple(witnesses)))
         elif status in (Status.INCONCLUSIVE, Status.PENDING):
             findings.causes.append(why or "still pending when the run ended")
-        elif status is Status.SATISFIED:
-            findings.passed = True
+        elif status is Status.SATISFIED and not self.applied:
+            findings.passed = True  # the end is where it applied; steps that passed are counted already
 
     # The verdict
 

@@ -55,11 +55,13 @@ class Table(Struct, eq=False):
 
 
 class Moment:
-    """What generated code may ask of the run beside the step: used by contracts in causal order."""
+    """What generated code may ask of the run: the step's index and time; the rest is for causal order."""
 
-    __slots__ = ("ancestors", "now", "times", "views")
+    __slots__ = ("ancestors", "index", "now", "time", "times", "views")
 
     def __init__(self) -> None:
+        self.index = -1
+        self.time = -math.inf
         self.ancestors: list[int] = []
         self.times: list[float] = []
         self.views: list[Any] = []
