@@ -28,7 +28,7 @@ from masfire.knowledge.memory import Memory
 from masfire.knowledge.model import ErrorSchema, Signature, Source, schema_id
 from masfire.knowledge.search import best
 from masfire.knowledge.store import SqliteStore
-from masfire.knowledge.traits import QUESTIONS
+from masfire.knowledge.questions import QUESTIONS
 
 WORDS = [f"w{n}" for n in range(20_000)]
 GOAL = 1 / 20

@@ -20,13 +20,15 @@ from masfire.diagnosis.model import Attribution, Layer
 from masfire.diagnosis.recognition import SchemaEvidence
 from masfire.errors import UsageError
 from masfire.knowledge.distill import RuleDistiller
-from masfire.knowledge.memory import Memory, rarities
+from masfire.knowledge.likeness import rarities
+from masfire.knowledge.memory import Memory
 from masfire.knowledge.model import Item, MistakeNote, Source, cut
 from masfire.knowledge.notebook import ADVICE, Failure, Notebook, judge
+from masfire.knowledge.replaying import Stored, replay
 from masfire.knowledge.traits import Traits, traits_of
 from masfire.recovery import NotesInRequests
 from masfire.trace.io import read_trace
-from masfire.trace.model import Action, Trace
+from masfire.trace.model import USER, Action, Trace
 
 OTHER = "unclassified"
 CONTROLS = 8
@@ -85,7 +87,7 @@ def diagnosed(path: Path, trace: Trace, memory: Memory, *, clean: Sequence[Trace
         return Failed(path, trace, attribution, None)
     described = traits_of(blind)
     at = next((window for window in described if window.step == top.step), None)
-    if at is None:  # the user's own words are at fault: no agent can be taught
+    if at is None or at.agent == USER:  # the user's own words are at fault: no agent can be taught
         return Failed(path, trace, attribution, None)
     names = at.names - _usual(clean, at)
     telling = msgspec.structs.replace(at, names=names)
@@ -131,6 +133,7 @@ def learn(
     """
     distiller = RuleDistiller()
     found: list[Failure] = []
+    stored: list[Stored] = []
     recurrences, schemata = [], []
     failed = unknown = 0
     for one in failures(folder, memory):
@@ -151,6 +154,9 @@ def learn(
             traits=one.failure.traits,
         )
         schemata.append(memory.learn(schema).id)
+        stored.append(Stored(tuple(traits_of(one.trace.blind())), one.failure.source.step))
+    if stored:
+        replay(memory, stored)
     notes = notebook.propose(found)
     notebook.store.put(*notes)
     return Lesson(failed, unknown, tuple(recurrences), tuple(dict.fromkeys(schemata)), tuple(notes))

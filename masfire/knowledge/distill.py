@@ -11,7 +11,8 @@ import msgspec
 from masfire.errors import UsageError
 from masfire.knowledge.embedding import words_of
 from masfire.knowledge.model import MAX_TRAITS, ErrorSchema, Signature, Source, schema_id
-from masfire.knowledge.traits import Traits, question_of, traits_of
+from masfire.knowledge.questions import question_of
+from masfire.knowledge.traits import Traits, traits_of
 from masfire.trace.model import Trace
 
 CONTEXT = 2

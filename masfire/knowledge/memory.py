@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from masfire.diagnosis.model import Recognition
 from masfire.knowledge.embedding import Embedder, HashEmbedder
-from masfire.knowledge.model import MAX_EVIDENCE, ErrorSchema, Signature, cut
+from masfire.knowledge.likeness import blend, merge, rarities, resemblance, similarity, window_document
+from masfire.knowledge.model import ErrorSchema
 from masfire.knowledge.search import LexicalIndex, VectorIndex, best
 from masfire.knowledge.store import Store
 from masfire.knowledge.traits import Traits, traits_of
@@ -29,12 +30,16 @@ class Settings(Struct, frozen=True):
     Below `threshold` nothing is recalled; a first match less than `margin` ahead of the first of
     another fault is ambiguous; from `same` on, two schemata are one. `quota` is the most results that
     stem from one origin; results more alike than `same` collapse into the best supported.
+    A schema that was replayed on stored runs recognises steps that show all its traits when its
+    precision is at least `proven`; the word of one that was not counts `unproven` times its likeness.
     """
 
     threshold: float = 0.35
     margin: float = 0.02
     same: float = 0.9
     quota: int = 2
+    proven: float = 0.15
+    unproven: float = 0.2
 
 
 class Recall(Struct, frozen=True):
@@ -84,6 +89,7 @@ class Memory:
             self._numbers: dict[str, int] = {}
             self._words = LexicalIndex()
             self._vectors = VectorIndex(self.embedder.dimensions)
+            self._proven: dict[str, list[tuple[float, frozenset[str], ErrorSchema]]] | None = None
             if not isinstance(self.store, Searchable):
                 self._index(list(self.store.schemata()))
 
@@ -125,26 +131,92 @@ class Memory:
         return self._mark(self._diverse(found)[:k])
 
     def recognize(self, trace: Trace) -> Sequence[Recognition]:
-        """Return known errors that steps of this (blind) trace resemble, most similar first."""
+        """Return known errors that steps of this (blind) trace show, the surest first.
+
+        `similarity` is the precision of a schema that was replayed on stored runs (see
+        `masfire.knowledge.replaying`): how often a step that shows all this was at fault.
+        """
         described = traits_of(trace)
         rarity = rarities(described)
         recognised = []
         for window in described:
-            document = window_document(window)
-            with self._lock:
-                near = self._candidates(document, 12)
-            best_by_fault: dict[str, tuple[float, ErrorSchema]] = {}
-            for candidate in near:
-                schema = candidate.schema
-                score = resemblance(schema.signature, window, rarity)
-                if score >= self.settings.threshold and score > best_by_fault.get(schema.fault, (0.0, 0))[0]:
-                    best_by_fault[schema.fault] = (score, schema)
-            ranked = sorted(best_by_fault.values(), key=lambda pair: (-pair[0], pair[1].id))
-            if ranked and not (len(ranked) > 1 and ranked[0][0] - ranked[1][0] < self.settings.margin):
-                score, schema = ranked[0]
+            found = self._shown(window)
+            if found is None:
+                found = self._resembled(window, rarity)
+            if found is not None:
+                score, schema = found
                 text = f"resembles {schema.fault} as learnt from {schema.support} run(s)"
                 recognised.append(Recognition(window.step, schema.id, score, schema.fault, text))
         return sorted(recognised, key=lambda found: (-found.similarity, found.step))
+
+    def schemata(self) -> list[ErrorSchema]:
+        """Return all schemata in order of their ids."""
+        return list(self.store.schemata())
+
+    def file(self, *schemata: ErrorSchema) -> None:
+        """Put schemata on file as they are; those of the same id are replaced, nothing is merged."""
+        with self._lock:
+            self.store.put(*schemata)
+            self._proven = None
+            if isinstance(self.store, Searchable):
+                return
+            fresh = []
+            for schema in schemata:
+                number = self._numbers.get(schema.id)
+                known = self._entries[number] if number is not None else None
+                if number is not None and known is not None and known.document == schema.document:
+                    self._entries[number] = schema
+                else:
+                    self._unindex(schema.id)
+                    fresh.append(schema)
+            self._index(fresh)
+
+    def _shown(self, window: Traits) -> tuple[float, ErrorSchema] | None:
+        """Return the most precise replayed schema all of whose traits the step shows."""
+        best_one: tuple[float, ErrorSchema] | None = None
+        for trait in window.names:
+            for precision, names, schema in self._by_trait().get(trait, ()):
+                if best_one is not None and (-precision, schema.id) >= (-best_one[0], best_one[1].id):
+                    break
+                if names <= window.names:
+                    best_one = precision, schema
+                    break
+        return best_one
+
+    def _by_trait(self) -> dict[str, list[tuple[float, frozenset[str], ErrorSchema]]]:
+        """Return the proven schemata, each under its rarest trait, the most precise first."""
+        with self._lock:
+            if self._proven is None:
+                known = [
+                    (schema.precision, frozenset(schema.signature.traits), schema)
+                    for schema in self.store.schemata()
+                    if schema.precision is not None and schema.precision >= self.settings.proven
+                ]
+                counts = Counter(trait for _, names, _ in known for trait in names)
+                index: dict[str, list[tuple[float, frozenset[str], ErrorSchema]]] = {}
+                for one in sorted(known, key=lambda one: (-one[0], one[2].id)):
+                    rarest = min(one[1], key=lambda trait: (counts[trait], trait))
+                    index.setdefault(rarest, []).append(one)
+                self._proven = index
+            return self._proven
+
+    def _resembled(self, window: Traits, rarity: dict[str, float]) -> tuple[float, ErrorSchema] | None:
+        """Return the schema, never replayed, that the step resembles most, unless two faults tie."""
+        with self._lock:
+            near = self._candidates(window_document(window), 12)
+        best_by_fault: dict[str, tuple[float, ErrorSchema]] = {}
+        for candidate in near:
+            schema = candidate.schema
+            if schema.precision is not None:
+                continue
+            score = resemblance(schema.signature, window, rarity)
+            if score >= self.settings.threshold and score > best_by_fault.get(schema.fault, (0.0, 0))[0]:
+                best_by_fault[schema.fault] = (score, schema)
+        ranked = sorted(best_by_fault.values(), key=lambda pair: (-pair[0], pair[1].id))
+        if not ranked or (len(ranked) > 1 and ranked[0][0] - ranked[1][0] < self.settings.margin):
+            return None
+        score, schema = ranked[0]
+        return score * self.settings.unproven, schema
 
     def used(self, schema: ErrorSchema) -> ErrorSchema:
         """Count a use of a schema (it then outlives others when memory is short)."""
@@ -214,7 +286,7 @@ class Memory:
                 words.add(schema.document)
             lexical = words.scores(text) if near else ()
             pairs = [
-                Recall(schema, _blend(cosine, float(score)))
+                Recall(schema, blend(cosine, float(score)))
                 for (schema, cosine), score in zip(near, lexical, strict=True)
             ]
             return sorted(pairs, key=lambda recall: (-recall.similarity, recall.schema.id))
@@ -262,6 +334,7 @@ class Memory:
         number = self._numbers.get(old.id)
         if number is not None and old.id == new.id and old.document == new.document:
             self._entries[number] = new
+            self._proven = None
             return
         self._unindex(old.id)
         self._index([new])
@@ -269,6 +342,7 @@ class Memory:
     def _index(self, schemata: list[ErrorSchema]) -> None:
         if not schemata:
             return
+        self._proven = None
         documents = [schema.document for schema in schemata]
         self._vectors.add(self.embedder.embed(documents))
         for schema, document in zip(schemata, documents, strict=True):
@@ -276,63 +350,9 @@ class Memory:
             self._entries.append(schema)
 
     def _unindex(self, entry: str) -> None:
+        self._proven = None
         number = self._numbers.pop(entry, None)
         if number is not None:
             self._words.remove(number)
             self._vectors.remove(number)
             self._entries[number] = None
-
-
-def similarity(left: Signature, right: Signature) -> float:
-    """Return how alike two signatures are: the overlap of their traits, and of their words (0..1)."""
-    traits = _overlap(set(left.traits), set(right.traits))
-    words = _overlap(set(left.text.split()), set(right.text.split()))
-    return 0.7 * traits + 0.3 * words
-
-
-def resemblance(signature: Signature, window: Traits, rarity: dict[str, float]) -> float:
-    """Return how much of a signature a step shows (0..1), rare traits counting more."""
-    wanted = set(signature.traits)
-    total = sum(rarity.get(trait, 1.0) for trait in wanted | window.names)
-    shared = sum(rarity.get(trait, 1.0) for trait in wanted & window.names)
-    return shared / total if total else 0.0
-
-
-def rarities(described: Sequence[Traits]) -> dict[str, float]:
-    """Return how telling each trait is in one trace: near 0 when every step has it, more the rarer."""
-    steps = len(described)
-    counts = Counter(trait for window in described for trait in window.names)
-    return {trait: 0.05 + math.log((steps + 1.0) / (count + 0.5)) for trait, count in counts.items()}
-
-
-def window_document(window: Traits) -> str:
-    """Return the text by which schemata are looked for that a step may show."""
-    return " ".join((*sorted(window.names), cut(window.text, 400)))
-
-
-def merge(known: ErrorSchema, new: ErrorSchema) -> ErrorSchema:
-    """Return `known` with what `new` adds: its support and evidence; traits that both show stay.
-
-    A merged schema keeps its id, so that references to it hold.
-    """
-    traits = [trait for trait in known.signature.traits if trait in set(new.signature.traits)]
-    signature = msgspec.structs.replace(known.signature, traits=tuple(traits or known.signature.traits))
-    fresh = [source for source in new.evidence if source not in known.evidence]
-    questions = dict.fromkeys((*known.heuristics, *new.heuristics))
-    return msgspec.structs.replace(
-        known,
-        signature=signature,
-        support=known.support + (new.support if fresh else 0),
-        evidence=(*known.evidence, *fresh)[:MAX_EVIDENCE],
-        heuristics=tuple(questions)[:12],
-        last_used=max(known.last_used, new.last_used),
-    )
-
-
-def _overlap(left: set[str], right: set[str]) -> float:
-    union = left | right
-    return len(left & right) / len(union) if union else 1.0
-
-
-def _blend(cosine: float, lexical: float) -> float:
-    return (min(max(cosine, 0.0), 1.0) + lexical) / 2.0

@@ -47,8 +47,8 @@ class ErrorSchema(Struct, frozen=True, forbid_unknown_fields=True):
     `context` are traits of the steps before; `heuristics` questions that a reviewer or a judge asks;
     `fault` the error class; `role` the culprit's role or agent. `support` counts the failures it was
     distilled from, `hits` how often it was recalled, `last_used` is in seconds since the epoch.
-    `precision` is the share of its recognitions on stored, labelled runs that were right (None: not
-    replayed yet).
+    `precision` is the share of its recognitions on stored, labelled runs that were right, drawn towards
+    a quarter when they were few (None: not replayed yet), `replayed` how many recognitions these were.
     """
 
     id: str
@@ -62,6 +62,7 @@ class ErrorSchema(Struct, frozen=True, forbid_unknown_fields=True):
     hits: int = 0
     last_used: float = 0.0
     precision: float | None = None
+    replayed: int = 0
 
     @property
     def document(self) -> str:

@@ -20,8 +20,8 @@ from masfire.knowledge.model import (
     cut,
     note_id,
 )
+from masfire.knowledge.questions import question_of
 from masfire.knowledge.store import Store
-from masfire.knowledge.traits import question_of
 
 EXAMPLES = 3
 """Most examples of a note."""

@@ -6,54 +6,45 @@ on one system can be recognised on another. All are computed in one pass, at con
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from masfire.claims.extract import Claim, claims_of
+from masfire.claims.leaves import spoken
 from masfire.errors import RefusedValue
+from masfire.knowledge.embedding import words_of
+from masfire.knowledge.planning import flaws_of
+from masfire.trace.context import expand_measured
 from masfire.trace.model import USER, Action, Message, Observation, Step, Trace
-
-QUESTIONS: Mapping[str, str] = {
-    "args:text": "Are the tool's arguments text that is no JSON object?",
-    "args:empty": "Was the tool called without arguments?",
-    "tool:new": "Is this a tool that this agent has not used successfully?",
-    "call:repeated": "Has the same call been made before with the same arguments?",
-    "result:failed": "Did the call fail?",
-    "reply:empty": "Did the model answer nothing?",
-    "reply:cut": "Was the answer cut off at the length limit?",
-    "reply:prose": "Is the answer prose where JSON was asked for?",
-    "reply:failed": "Did the model call itself fail?",
-    "request:long": "Is the request several times as long as this agent's others?",
-    "request:short": "Is the request much shorter than this agent's others?",
-    "request:repeats": "Does the request hold the same text several times?",
-    "request:systems": "Does the request hold several system instructions?",
-    "message:repeated": "Was the same message sent before?",
-    "message:empty": "Is the message empty?",
-    "message:to-self": "Does the message go back to its sender?",
-    "message:broadcast": "Does the message go to more agents than usual?",
-    "message:shorter": "Is the message much shorter than what it was made from?",
-    "claim:new-number": "Does it state a number that nothing in its input states?",
-    "claim:new-name": "Does it name something that nothing in its input names?",
-    "claim:lost-number": "Does it leave out a number that its input states?",
-    "claim:conflict": "Does it give a field another value than its input does?",
-    "claim:hedged": "Does it hedge?",
-    "input:conflict": "Do its inputs contradict one another?",
-    "then:failed": "Does the agent's next call fail?",
-    "words:error": "Does it speak of an error?",
-}
-"""Trait → the question that a reviewer would ask (a schema's detection heuristics)."""
-
-_PREFIXES = ("kind:", "error:")
-"""Traits with a value: the step's kind, the type of the error that came back."""
 
 _OF_REPLIES = ("claim:", "reply:", "input:")
 _ERROR_WORDS = ("error", "invalid", "failed", "unknown", "not found", "cannot", "exception", "unable")
+_VAGUE = frozenset(
+    (
+        "some",
+        "somehow",
+        "something",
+        "somewhere",
+        "someone",
+        "sometime",
+        "stuff",
+        "thing",
+        "things",
+        "whatever",
+    )
+    + ("whichever", "soon", "several", "few", "appropriate", "suitable", "various", "certain", "handle")
+    + ("proper", "usual")
+)
+"""Words that ask for something without saying what."""
 _MANY = 64
+_MAX_REQUEST = 256 * 1024
+_HEARD = 4_000
 _INPUTS = 16
 """Parents whose claims are looked at."""
 
@@ -67,23 +58,11 @@ class Traits(msgspec.Struct, frozen=True):
     text: str
 
 
-def question_of(trait: str) -> str:
-    """Return the question that a trait asks."""
-    if trait in QUESTIONS:
-        return QUESTIONS[trait]
-    kind, _, value = trait.partition(":")
-    return f"Is it a {value.replace('_', ' ')}?" if kind == "kind" else f"Is the error a {value}?"
-
-
-def known_trait(trait: str) -> bool:
-    """Return whether a name is one of a trait."""
-    return trait in QUESTIONS or trait.startswith(_PREFIXES)
-
-
 def traits_of(trace: Trace) -> list[Traits]:
-    """Return the traits of every step that an agent took, in order (the user's own steps are left out)."""
-    reader = _Reader()
+    """Return the traits of every step that somebody took, in order; of the user's, only the messages."""
+    reader = _Reader(trace)
     found = [reader.read(step) for step in trace]
+    reader.look_back(found)
     for step, names in zip(trace, found, strict=True):
         if (
             step.kind == "model_reply"
@@ -94,9 +73,7 @@ def traits_of(trace: Trace) -> list[Traits]:
             found[step.body.of] |= {name for name in names if name.startswith(_OF_REPLIES)}
     described = []
     for step, names in zip(trace, found, strict=True):
-        if step.agent and step.agent != USER:
-            if step.step in reader.failed_next:
-                names.add("then:failed")
+        if step.agent and (step.agent != USER or step.kind == "message"):
             described.append(Traits(step.step, step.agent, frozenset(names), reader.texts[step.step][:2000]))
     return described
 
@@ -104,7 +81,8 @@ def traits_of(trace: Trace) -> list[Traits]:
 class _Reader:
     """What was seen so far in one trace; every question is answered from counters and small tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, trace: Trace) -> None:
+        self._steps = trace.steps
         self.texts: dict[int, str] = {}
         self.failed_next: set[int] = set()
         self._claims: dict[int, list[Claim]] = {}
@@ -113,14 +91,43 @@ class _Reader:
         self._calls: Counter[bytes] = Counter()
         self._worked: set[tuple[str, str]] = set()
         self._by_index: dict[int, Step] = {}
-        self._recipients: dict[str, int] = {}
+        self._broad: list[tuple[int, int]] = []
         self._last_said: dict[str, int] = {}
+        self._first_said: dict[bytes, int] = {}
+        self._rejected: set[int] = set()
+        self._repeated: set[int] = set()
+        self._requests: list[tuple[int, int]] = []
+        self._acted: set[tuple[str, str]] = set()
+
+    def look_back(self, found: Sequence[set[str]]) -> None:
+        """Add the traits that only the rest of the run tells."""
+        usual = Counter(count for _, count in self._broad).most_common(1)
+        for index, count in self._broad:
+            if usual and count > max(usual[0][0], 1):
+                found[index].add("message:broadcast")
+        marks = (
+            ("then:failed", self.failed_next), ("then:rejected", self._rejected),
+            ("then:repeated", self._repeated),
+        )  # fmt: skip
+        for name, steps in marks:
+            for index in steps:
+                found[index].add(name)
+        sizes = sorted(size for _, size in self._requests)
+        for index, size in self._requests:
+            if size > 2 * sizes[len(sizes) // 2]:
+                found[index].add("request:overlong")
+        last = self._broad[-1][0] if self._broad else -1
+        for index in range(max(last, 0), len(found)):
+            found[index].add("then:over")
 
     def read(self, step: Step) -> set[str]:
         """Return the traits of the next step."""
         names = {f"kind:{step.kind}"}
         self._by_index[step.step] = step
         value = _value(step)
+        if (step.agent, step.kind) not in self._acted:
+            self._acted.add((step.agent, step.kind))
+            names.add("turn:first")
         body = step.body
         text = _text(value)
         self.texts[step.step] = text
@@ -148,9 +155,12 @@ class _Reader:
         self._said[key] += 1
         if step.agent in body.to:
             names.add("message:to-self")
-        usual = self._recipients.setdefault(step.agent, len(body.to))
-        if len(body.to) > max(usual, 1):
-            names.add("message:broadcast")
+        first = self._first_said.setdefault(key, step.step)
+        if first != step.step:
+            self._repeated.add(first)
+        self._broad.append((step.step, len(body.to)))
+        if step.agent == USER and _VAGUE & set(words_of(text)):
+            names.add("task:vague")
         longest = max((len(self.texts.get(parent, "")) for parent in step.parents[-_INPUTS:]), default=0)
         if longest > 80 and len(text) < longest / 3:
             names.add("message:shorter")
@@ -177,9 +187,15 @@ class _Reader:
 
     def _request(self, step: Step, value: Any) -> set[str]:
         names = set()
+        with contextlib.suppress(RefusedValue):  # one that is too large is looked at as it was stored
+            value, _ = expand_measured(self._steps, step.step, limit=_MAX_REQUEST)
         messages = (value.get("messages") or value.get("input")) if isinstance(value, dict) else None
         listed = [item for item in messages if isinstance(item, dict)] if isinstance(messages, list) else []
-        size = len(step.payload)
+        said = "\n".join(_text(item.get("content")) for item in listed)
+        size = len(said)
+        self._requests.append((step.step, size))
+        if any(piece not in said for parent in step.parents[-_INPUTS:] for piece in self._pieces(parent)):
+            names.add("request:drops")
         sizes = self._sizes.setdefault(step.agent, [])
         if sizes:
             usual = sorted(sizes)[len(sizes) // 2]
@@ -205,12 +221,37 @@ class _Reader:
                 names.add("result:failed")
                 said = self._last_said.get(step.agent)
                 self.failed_next |= {index for index in (body.of, said) if index is not None and index >= 0}
+                self._rejected |= self._makers(body.of)
                 error = value.get("error") if isinstance(value, dict) else None
                 if isinstance(error, dict) and isinstance(error.get("type"), str):
                     names.add(f"error:{error['type'][:40]}")
         elif body.kind == "model_reply":
             names |= self._reply(body, value)
         return names
+
+    def _makers(self, call: int) -> set[int]:
+        """Return the message that led to a call, and the reply that the message was made from."""
+        made = self._by_index.get(call)
+        sent = [
+            self._by_index[parent] for parent in (made.parents if made else ()) if parent in self._by_index
+        ]
+        orders = [step for step in sent if step.kind == "message" and step.agent != USER]
+        if not orders:
+            return set()
+        order = orders[-1]
+        replies = [
+            parent
+            for parent in order.parents
+            if parent in self._by_index and self._by_index[parent].kind == "model_reply"
+        ]
+        return {order.step, *replies[-1:]}
+
+    def _pieces(self, index: int) -> list[str]:
+        """Return the texts that a message holds."""
+        step = self._by_index.get(index)
+        if step is None or step.kind != "message":
+            return []
+        return [leaf for _, leaf in spoken(_value(step)) if isinstance(leaf, str) and len(leaf) > 3][:_INPUTS]
 
     def _reply(self, body: Observation, value: Any) -> set[str]:
         if not body.ok or not isinstance(value, dict):
@@ -223,6 +264,8 @@ class _Reader:
             names.add("reply:cut")
         if isinstance(content, str) and self._wants_json(body.of) and not _is_json(content):
             names.add("reply:prose")
+        if isinstance(content, str):
+            names |= flaws_of(content)
         return names
 
     def _wants_json(self, call: int) -> bool:
@@ -233,7 +276,13 @@ class _Reader:
         """Compare what a step states with what its inputs state."""
         names: set[str] = set()
         own = self._claims_at(step.step, value)
-        inputs = [self._claims_at(parent, None) for parent in self._inputs(step)]
+        parents = self._inputs(step)
+        inputs = [self._claims_at(parent, None) for parent in parents]
+        kinds = {(made.kind, made.agent == USER) for made in map(self._by_index.get, parents) if made}
+        if ("message", True) in kinds:
+            names.add("input:user")
+        if any(kind == "tool_result" for kind, _ in kinds):
+            names.add("input:tool")
         if any(claim.kind == "hedge" for claim in own):
             names.add("claim:hedged")
         if not inputs:
@@ -255,10 +304,30 @@ class _Reader:
                 names.add("claim:new-name")
             if claim.kind == "slot" and claim.key in slots and claim.value not in slots[claim.key]:
                 names.add("claim:conflict")
+        names |= self._passed_on(step, own, parents, known.get("entity", set()))
         if own and known.get("number", set()) - mine:
             names.add("claim:lost-number")
         if any(len(found) > 1 for found in slots.values()):
             names.add("input:conflict")
+        return names
+
+    def _passed_on(
+        self, step: Step, own: Sequence[Claim], parents: Sequence[int], entities: set[str]
+    ) -> set[str]:
+        """Return what became of the names and fields that the inputs hold."""
+        names = set()
+        text = self.texts[step.step].casefold()
+        heard = "\n".join(self.texts.get(parent, "")[:_HEARD] for parent in parents).casefold()
+        if own and any(entity not in text for entity in entities):
+            names.add("claim:lost-name")
+        slots = [claim for claim in own if claim.kind == "slot"]
+        if any(claim.value and claim.value not in heard for claim in slots):
+            names.add("claim:new-value")
+        mine = {claim.key for claim in slots}
+        for parent in parents:
+            theirs = {claim.key for claim in self._claims_at(parent, None) if claim.kind == "slot"}
+            if len(mine & theirs) > 1 and theirs - mine:
+                names.add("claim:lost-field")
         return names
 
     def _inputs(self, step: Step) -> tuple[int, ...]:
