@@ -15,7 +15,7 @@ WEIGHTS: dict[str, float] = {
     "counterfactual": 12.0,
     "contract": 4.0,
     "spectrum": 3.0,
-    "schema": 2.5,
+    "schema": 12.0,
     "model": 2.5,
     "provenance": 2.0,
 }
