@@ -1,13 +1,13 @@
-"""Do schemata learnt on some systems help to diagnose another? Leave one system out, on a campaign's own runs.
+"""Do schemata learnt on some systems help to diagnose another? One system left out, a campaign's own runs.
 
-    python benchmarks/study_memory.py CAMPAIGN_DIR [--sample 200] [--dev linear,loop] [--json OUT] [--markdown OUT]
+    python benchmarks/study_memory.py CAMPAIGN_DIR [--sample N] [--dev linear,loop] [--json F] [--markdown F]
 
 CAMPAIGN_DIR holds results.sqlite and traces/ of a campaign with several systems. For each system, a memory is
-filled with the failed single-fault runs of the other systems (the injected fault is the label; the control of the
-same task and seed says what is usual) and proved on the same runs. Then failed runs of the system left out are
-diagnosed blindly and without any re-run: by contracts and provenance alone, and with the memory beside them. The
-traits and thresholds were chosen on the systems of --dev, learning on one and testing on the other; the figure
-to quote is that of the systems that were never looked at.
+filled with the failed single-fault runs of the other systems (the injected fault is the label; the control of
+the same task and seed says what is usual), and proved on these runs. Then failed runs of the system left out
+are diagnosed blindly and without any re-run: by contracts and provenance alone, and with the memory beside
+them. Traits and thresholds were chosen on the systems of --dev, learning on one and testing on the other; the
+figure to quote is that of the systems that were never looked at.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ARMS = (
 
 
 class Run:
-    """One failed, witnessed single-fault run, read blindly, with its truth and the traits of its clean twin."""
+    """One failed single-fault run, read blindly, with its truth and the traits of its clean twin."""
 
     def __init__(self, system: str, fault: str, trace: Trace, truth: Label, twin: Sequence[Traits]) -> None:
         self.system, self.fault, self.truth, self.twin = system, fault, truth, twin
@@ -132,7 +132,7 @@ Hits = dict[str, list[tuple[str, str, tuple[bool, bool, bool]]]]
 
 
 def folds(runs: Sequence[Run], systems: Sequence[str], among: Sequence[str]) -> Hits:
-    """Return, for each arm, (system, fault, hits) of every run of `systems`, learnt on the others of `among`."""
+    """Return each arm's (system, fault, hits) of the runs of `systems`, learnt on the others of `among`."""
     hits: Hits = {arm: [] for arm in ARMS}
     base: list[Layer] = [ContractEvidence(resolve(["all"])), Provenance()]
     for system in systems:
@@ -210,9 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("campaign", type=Path)
     parser.add_argument("--sample", type=int, default=200, help="failed runs a system")
-    parser.add_argument(
-        "--dev", default="linear,loop", help="systems that traits and thresholds were chosen on"
-    )
+    parser.add_argument("--dev", default="linear,loop", help="systems that traits were chosen on")
     parser.add_argument("--only-dev", action="store_true", help="look at no other system (for tuning)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
@@ -232,7 +230,8 @@ def main() -> None:
         faults = sorted({run.fault for run in runs})
         result |= {fault: summed(hits, unseen, fault) for fault in faults if _seen(hits, unseen, fault)}
     head = (
-        f"{len(runs)} failed single-fault runs, at most {options.sample} a system, drawn at random; blind, no re-run. "
+        f"{len(runs)} failed single-fault runs, at most {options.sample} a system, drawn at random; blind, "
+        "no re-run. "
         "95 % intervals: Wilson, the gain by paired bootstrap. Faults: the systems never looked at."
     )
     text = markdown(result, head)

@@ -25,22 +25,11 @@ from masfire.trace.model import USER, Action, Message, Observation, Step, Trace
 
 _OF_REPLIES = ("claim:", "reply:", "input:")
 _ERROR_WORDS = ("error", "invalid", "failed", "unknown", "not found", "cannot", "exception", "unable")
-_VAGUE = frozenset(
-    (
-        "some",
-        "somehow",
-        "something",
-        "somewhere",
-        "someone",
-        "sometime",
-        "stuff",
-        "thing",
-        "things",
-        "whatever",
-    )
-    + ("whichever", "soon", "several", "few", "appropriate", "suitable", "various", "certain", "handle")
-    + ("proper", "usual")
-)
+_VAGUE = frozenset((
+    "some", "somehow", "something", "somewhere", "someone", "sometime", "stuff", "thing", "things",
+    "whatever", "whichever", "soon", "several", "few", "appropriate", "suitable", "various", "certain",
+    "handle", "proper", "usual",
+))  # fmt: skip
 """Words that ask for something without saying what."""
 _MANY = 64
 _MAX_REQUEST = 256 * 1024
