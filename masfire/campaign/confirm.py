@@ -69,10 +69,8 @@ def pair_of(folder: Path, run: str) -> Pair:
     row = next((one for one in rows if one.id == run), None)
     if row is None:
         raise UsageError(f"{folder} has no run {run!r}.", hint="A trace's run id is in its first line.")
-    twins = [
-        one for one in rows
-        if one.control and one.success and (one.system, one.task, one.seed) == (row.system, row.task, row.seed)
-    ]  # fmt: skip
+    cell = (row.system, row.task, row.seed)
+    twins = [one for one in rows if one.control and one.success and (one.system, one.task, one.seed) == cell]
     if not twins or row.control:
         raise UsageError(
             f"Run {run!r} has no solved control of its system, task and seed to be repaired from.",

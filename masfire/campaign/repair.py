@@ -110,7 +110,10 @@ def _alike(step: Step, other: Step) -> bool:
     """Return whether two versions of one step say the same, correlation ids apart."""
     if isinstance(step.body, Message) and isinstance(other.body, Message) and step.body.to != other.body.to:
         return False
-    if isinstance(step.body, Observation) and isinstance(other.body, Observation):
-        if step.body.ok != other.body.ok:
-            return False
+    if (
+        isinstance(step.body, Observation)
+        and isinstance(other.body, Observation)
+        and (step.body.ok != other.body.ok)
+    ):
+        return False
     return _IDENTITY.sub(b"", bytes(step.payload)) == _IDENTITY.sub(b"", bytes(other.payload))
