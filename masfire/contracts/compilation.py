@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from masfire.contracts import fileformat, signatures, validation
@@ -168,6 +169,8 @@ class FileReading:
         contract = compiled.contract(f"{self.name}:{line_of(node)}")
         if len(self.mistakes) == before:
             self._monitorable(contract, node)
+        if len(self.mistakes) == before:
+            self._programmable(contract, node, place)
         return Entry(contract, written, column_of(node))
 
     def _form(self, raw: Any, node: yaml.Node | None) -> type[Common] | None:
@@ -206,6 +209,27 @@ class FileReading:
         for rule in contract.rules:
             for what in _hanging(rule):
                 self._say(node, f"Contract {contract.id!r}: {what}")
+
+    def _programmable(self, contract: Contract, node: yaml.Node, place: tuple[str | int, ...]) -> None:
+        """Note what cannot be judged as the contract is written, at the formula that is at fault."""
+        from masfire.contracts.program import Program
+
+        prefix = f"Contract {contract.id!r}: "
+        try:
+            Program(contract)
+            return
+        except UsageError as error:
+            whole = f"{prefix}{error.message} {error.hint}".rstrip()
+        before = len(self.mistakes)
+        for index, rule in enumerate(contract.rules):
+            try:
+                Program(replace(contract, rules=(rule,), retire=None))
+            except UsageError as error:
+                places = ((*place, "formula", index), (*place, "formula"))
+                found = next((each for each in (at(self.root, here) for here in places) if each), node)
+                self._say(found, f"{prefix}{error.message} {error.hint}".rstrip())
+        if len(self.mistakes) == before:
+            self._say(node, whole)
 
     # -- mistakes -------------------------------------------------------------------------------
 

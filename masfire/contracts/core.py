@@ -209,9 +209,47 @@ def _uneven(parts: tuple[Formula, ...]) -> bool:
     return len({free(part) for part in parts}) > 1
 
 
+def _loose(operand: Formula) -> tuple[Formula, Formula] | None:
+    """Return an operand without the comparisons of variables that nothing in it binds, and those.
+
+    Variables keep their values over time: once (p and a < b) is once p, and a < b. None when there are
+    no such comparisons, or nothing else.
+    """
+    if not isinstance(operand, And):
+        return None
+    named = frozenset().union(*(
+        free(part.term) for atom in atoms(operand) for part in atom.arguments
+    ))  # fmt: skip
+    loose = [part for part in operand.operands if _rigid(part) and free(part) - named]
+    rest = [part for part in operand.operands if part not in loose]
+    if not loose or not rest:
+        return None
+    return _joined(And, rest), _joined(And, loose)
+
+
+def _rigid(node: Any) -> bool:
+    """Return whether a formula or term speaks of variables and constants only."""
+    if isinstance(node, Compare):
+        return _rigid(node.left) and _rigid(node.right)
+    if isinstance(node, (And, Or)):
+        return all(map(_rigid, node.operands))
+    if isinstance(node, Not):
+        return _rigid(node.operand)
+    if isinstance(node, Apply):
+        return all(map(_rigid, node.arguments))
+    return isinstance(node, (Var, Const))
+
+
 def _once(operand: Formula, window: Any) -> Formula:
     if isinstance(operand, Or) and _uneven(operand.operands):
         return Or(tuple(_once(part, window) for part in operand.operands))
+    if isinstance(operand, Exists):  # a value that was there once is there
+        inner = _once(operand.operand, window)
+        if not isinstance(inner, Once):
+            return Exists(operand.name, inner)
+    apart = _loose(operand)
+    if apart is not None:
+        return _joined(And, [_once(apart[0], window), apart[1]])
     return Once(operand, window)
 
 
@@ -221,6 +259,9 @@ def _since(left: Formula, right: Formula, window: Any) -> Formula:
         return Or(tuple(_since(left, part, window) for part in right.operands))
     if isinstance(left, And) and _uneven(left.operands):
         return And(tuple(_since(part, right, window) for part in left.operands))
+    apart = _loose(right)
+    if apart is not None:
+        return _joined(And, [_since(left, apart[0], window), apart[1]])
     return Since(left, right, window)
 
 
@@ -229,6 +270,9 @@ def _interval(start: Formula, close: Formula) -> Formula:
         return Or(tuple(_interval(part, close) for part in start.operands))
     if isinstance(close, Or) and _uneven(close.operands):
         return And(tuple(_interval(start, part) for part in close.operands))
+    apart = _loose(start)
+    if apart is not None:
+        return _joined(And, [_interval(apart[0], close), apart[1]])
     return Interval(start, close)
 
 

@@ -374,6 +374,24 @@ def test_what_is_no_signature_in_flow_style_is_told_where_it_stands() -> None:
             "contracts: [{id: a, formula: 'not failed'}]\n"
         )
     told = [(mistake.line, mistake.column, mistake.what) for mistake in caught.value.mistakes]
-    assert (2, 22) == told[0][:2] and "both(a, b" in told[0][2]
+    assert told[0][:2] == (2, 22)
+    assert "both(a, b" in told[0][2]
     assert any("c(d, e)" in what for _, _, what in told)
     assert any("'lonely'" in what for _, _, what in told)
+
+
+def test_what_no_monitor_can_be_made_for_is_refused_when_the_file_is_read_at_its_formula() -> None:
+    text = (
+        HEAD
+        + """\
+  - id: r
+    formula:
+      - "not failed"
+      - >-
+        event('sell', i) and once event('list', i, r)
+        -> exists a. once (event('bid', i, a) and not event('w', a, r))
+"""
+    )
+    ((line, column, what),) = mistakes(text)
+    assert (line, column) == (6, 9)
+    assert "binds r" in what

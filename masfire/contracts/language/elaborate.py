@@ -8,6 +8,7 @@ from typing import Any
 
 from masfire.contracts.language import atoms, checks, terms, windows
 from masfire.contracts.language.fields import ALL_KINDS, BOOLEAN, nearest, shape
+from masfire.contracts.language.miniscope import scoped
 from masfire.contracts.language.reasons import unbound, unseen
 from masfire.contracts.language.scope import MAX_NODES, Context, Definition, Scope, TooLarge
 from masfire.contracts.language.surface import FUTURE, MAX_DEPTH, Node, Slip, future
@@ -80,6 +81,7 @@ class Elaborator:
             if name not in binding:
                 self.slips.append(Slip(span, unbound(name)))
         if not self.slips:
+            formula = formula if part else scoped(formula, self._fresh)
             self._monitorable(formula, node, part=part)
         return formula
 
