@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -114,8 +115,24 @@ class Index:
             return spans
 
     def parents(self, texts: Iterable[str], *, reader: str = "") -> tuple[int, ...]:
-        """Return the steps whose text is found in `texts`, ascending."""
-        return tuple(sorted({span.step for text in texts for span in self.find(text, reader=reader)}))
+        """Return the steps whose text is found in `texts` (those of one request), ascending.
+
+        What several agents said word for word and the request holds several times stems from as many
+        of them, the latest ones.
+        """
+        found: set[int] = set()
+        held: Counter[int] = Counter()
+        for text in texts:
+            for span in self.find(text, reader=reader):
+                found.add(span.step)
+                held[hash(text[span.start : span.end].strip())] += 1
+        with self._lock:
+            for key, times in held.items():
+                if times > 1:
+                    sayings = self._origins.get(key, {})
+                    latest = [step for agent, step in reversed(sayings.items()) if agent != reader]
+                    found.update(latest[:times])
+        return tuple(sorted(found))
 
     def _credit(self, key: int, agent: str, step: int) -> None:
         saying = self._origins.get(key)

@@ -91,3 +91,12 @@ def test_a_look_up_costs_the_same_late_in_a_long_run() -> None:
     for number in range(100, 20_000):
         index.add(number, "a", f"the answer to case {number} is that it has been handled")
     assert cost(index, 2) < 4 * early + 0.0002
+
+
+def test_what_several_said_stems_from_as_many_as_the_request_holds() -> None:
+    index = Index()
+    for step, agent in ((3, "sales"), (6, "depot"), (9, "billing")):
+        index.add(step, agent, PLAN)
+    assert index.parents([f"sales: {PLAN}", f"depot: {PLAN}"], reader="billing") == (3, 6)
+    assert index.parents([f"depot: {PLAN}"], reader="billing") == (6,)
+    assert index.parents([PLAN, PLAN, PLAN, PLAN], reader="x") == (3, 6, 9)
