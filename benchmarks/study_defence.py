@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from typing import Any
 
 from examples.order_desk.desk import CITIES, ITEMS, KINDS
 from masfire.campaign.attack import AttackPlan, load_attack
-from masfire.campaign.cascades import CLEAN, Attacked, AttackRuns
+from masfire.campaign.cascades import CACHE_FILE, CLEAN, Attacked, AttackRuns
 from masfire.genealogy.seeding import PACKAGINGS
 from masfire.governance import AgentRules, Capability, Governor, Lineage, Policy
 from masfire.metrics.statistics import wilson
@@ -64,6 +65,13 @@ ABLATIONS: dict[str, Lineage | None] = {
     "no enforcement": lineage("strict", enforce=False),
     "no repair": lineage("strict", repair=False),
 }
+
+
+def share_cache(folder: Path, out: Path) -> None:
+    """Let all defences read and write one reply cache: most of their requests are the same."""
+    link = folder / CACHE_FILE
+    if not link.exists():
+        link.symlink_to(os.path.relpath(out / CACHE_FILE, folder))
 
 
 def said_by_records(text: str, proposal: Any) -> bool | None:
@@ -160,6 +168,7 @@ def main() -> int:
         folder = options.out / options.wording / name.replace(" ", "-")
         print(f"== {name}", file=sys.stderr, flush=True)
         runs = AttackRuns(plan, folder, resume=folder.exists(), guards=guards(rules))
+        share_cache(folder, options.out)
         results[name] = runs.run("amplification")
     table = []
     for model in sorted({one.attack.model for one in results["none"]}):
