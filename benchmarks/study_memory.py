@@ -26,7 +26,7 @@ from typing import Any
 from masfire.checking import resolve
 from masfire.diagnosis.attribute import diagnose
 from masfire.diagnosis.evidence import ContractEvidence, Provenance
-from masfire.diagnosis.model import Label, Layer
+from masfire.diagnosis.model import Finding, Label, Layer
 from masfire.diagnosis.recognition import SchemaEvidence
 from masfire.knowledge.distill import RuleDistiller
 from masfire.knowledge.memory import Memory
@@ -128,13 +128,27 @@ def hit(run: Run, layers: Sequence[Layer]) -> tuple[bool, bool, bool]:
     )
 
 
+class Remembered:
+    """A layer that examines each run once: the arms ask the same of it."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.name, self._layer = layer.name, layer
+        self._found: dict[str, Sequence[Finding]] = {}
+
+    def examine(self, trace: Trace) -> Sequence[Finding]:
+        """Return what the layer finds."""
+        if trace.header.run not in self._found:
+            self._found[trace.header.run] = self._layer.examine(trace)
+        return self._found[trace.header.run]
+
+
 Hits = dict[str, list[tuple[str, str, tuple[bool, bool, bool]]]]
 
 
 def folds(runs: Sequence[Run], systems: Sequence[str], among: Sequence[str]) -> Hits:
     """Return each arm's (system, fault, hits) of the runs of `systems`, learnt on the others of `among`."""
     hits: Hits = {arm: [] for arm in ARMS}
-    base: list[Layer] = [ContractEvidence(resolve(["all"])), Provenance()]
+    base: list[Layer] = [Remembered(ContractEvidence(resolve(["all"]))), Remembered(Provenance())]
     for system in systems:
         others = [run for run in runs if run.system != system and run.system in among]
         with tempfile.TemporaryDirectory() as scratch:
@@ -143,7 +157,7 @@ def folds(runs: Sequence[Run], systems: Sequence[str], among: Sequence[str]) -> 
             took = filled(memory, others)
             filled(shuffled, others, permute=True)
             print(f"{system}: {len(memory)} schemata of {len(others)} runs in {took:.0f} s", flush=True)
-            known, wrong = SchemaEvidence(memory), SchemaEvidence(shuffled)
+            known, wrong = Remembered(SchemaEvidence(memory)), SchemaEvidence(shuffled)
             layers = dict(zip(ARMS, (base, [*base, known], [*base, wrong], [known]), strict=True))
             for run in (run for run in runs if run.system == system):
                 for arm, asked in layers.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,16 @@ from masfire.diagnosis.model import Attribution, Layer
 from masfire.diagnosis.recognition import SchemaEvidence
 from masfire.errors import UsageError
 from masfire.knowledge.distill import RuleDistiller
-from masfire.knowledge.likeness import rarities
 from masfire.knowledge.memory import Memory
-from masfire.knowledge.model import Item, MistakeNote, Source, cut
-from masfire.knowledge.notebook import ADVICE, Failure, Notebook, judge
+from masfire.knowledge.model import Item, MistakeNote
+from masfire.knowledge.notebook import Failure, Notebook, judge
 from masfire.knowledge.replaying import Stored, replay
-from masfire.knowledge.traits import Traits, traits_of
+from masfire.knowledge.traits import traits_of
 from masfire.recovery import NotesInRequests
+from masfire.recovery.blaming import failure_of
 from masfire.trace.io import read_trace
-from masfire.trace.model import USER, Action, Trace
+from masfire.trace.model import Trace
 
-OTHER = "unclassified"
 CONTROLS = 8
 """Runs that passed, enrolled in each trial beside the failed ones: a note must not break them."""
 HELD_OUT = 4
@@ -85,43 +84,12 @@ def diagnosed(path: Path, trace: Trace, memory: Memory, *, clean: Sequence[Trace
     top = attribution.top
     if top is None or not attribution.known:
         return Failed(path, trace, attribution, None)
-    described = traits_of(blind)
-    at = next((window for window in described if window.step == top.step), None)
-    if at is None or at.agent == USER:  # the user's own words are at fault: no agent can be taught
+    origin = str(path.parent.parent.name or path.parent.name)
+    failure = failure_of(trace, attribution, task=_task_of(trace), origin=origin, clean=clean)
+    if failure is None:
         return Failed(path, trace, attribution, None)
-    names = at.names - _usual(clean, at)
-    telling = msgspec.structs.replace(at, names=names)
     recognised = next((one for one in memory.recognize(blind) if one.step == top.step), None)
-    source = Source(trace.header.run, top.step, top.agent, str(path.parent.parent.name or path.parent.name))
-    failure = Failure(
-        task=_task_of(trace),
-        source=source,
-        fault=top.category or kind_of(telling, rarities(described)),
-        role=top.agent,
-        about=_about(blind, top.step),
-        said=cut(at.text, 200),
-        because=tuple(evidence.text for evidence in top.because[:5]),
-        traits=tuple(sorted(names)),
-    )
     return Failed(path, trace, attribution, failure, recognised.schema if recognised else "")
-
-
-def _usual(clean: Sequence[Trace], at: Traits) -> frozenset[str]:
-    """Return what the same agent shows at such steps when all goes well: no sign of the error."""
-    kind = next(name for name in at.names if name.startswith("kind:"))
-    return frozenset(
-        name
-        for twin in clean
-        for window in traits_of(twin.blind())
-        if window.agent == at.agent and kind in window.names
-        for name in window.names - {kind}
-    )
-
-
-def kind_of(window: Traits, rarity: Mapping[str, float]) -> str:
-    """Return the class of an error whose fault nobody named: its trait that the run shows least often."""
-    telling = [trait for trait in ADVICE if trait in window.names]
-    return max(telling, key=lambda trait: rarity.get(trait, 0.0), default=OTHER)
 
 
 def learn(
@@ -283,8 +251,3 @@ def _key(trace: Trace) -> tuple[str, str, int]:
 def _task_of(trace: Trace) -> str:
     launch: dict[str, Any] = trace.header.launch
     return str(launch.get("task") or launch.get("pytest") or trace.header.run)
-
-
-def _about(trace: Trace, step: int) -> str:
-    body = trace[step].body
-    return body.name if isinstance(body, Action) and body.kind == "tool_call" else ""

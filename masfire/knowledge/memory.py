@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from masfire.diagnosis.model import Recognition
-from masfire.knowledge.embedding import Embedder, HashEmbedder
+from masfire.knowledge.embedding import Embedder, HashEmbedder, Vectors
+from masfire.knowledge.keeping import KeepsVectors, kept_or_made
 from masfire.knowledge.likeness import blend, merge, rarities, resemblance, similarity, window_document
 from masfire.knowledge.model import ErrorSchema
 from masfire.knowledge.search import LexicalIndex, VectorIndex, best
@@ -344,10 +345,16 @@ class Memory:
             return
         self._proven = None
         documents = [schema.document for schema in schemata]
-        self._vectors.add(self.embedder.embed(documents))
+        self._vectors.add(self._embedded(schemata, documents))
         for schema, document in zip(schemata, documents, strict=True):
             self._numbers[schema.id] = self._words.add(document)
             self._entries.append(schema)
+
+    def _embedded(self, schemata: list[ErrorSchema], documents: list[str]) -> Vectors:
+        """Return the vectors of documents: those that the store kept, the others made and kept."""
+        if not isinstance(self.store, KeepsVectors):
+            return self.embedder.embed(documents)
+        return kept_or_made(self.store, self.embedder, [schema.id for schema in schemata], documents)
 
     def _unindex(self, entry: str) -> None:
         self._proven = None

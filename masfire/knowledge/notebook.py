@@ -107,6 +107,30 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "A second system instruction was in the request.",
     ),
     "request:long": ("Use only the part of the input that the task needs.", "The request was overlong."),
+    "claim:new-value": (
+        "Fill each field with words that the input states.",
+        "A field was filled with words that nothing in the input states.",
+    ),
+    "claim:lost-name": (
+        "Pass every name of the input on.",
+        "A name of the input was left out.",
+    ),
+    "claim:lost-field": (
+        "Pass every field of the input on.",
+        "A field of the input was left out.",
+    ),
+    "plan:cycle": (
+        "Let no step of a plan wait for a later one.",
+        "Steps of the plan waited for one another.",
+    ),
+    "plan:unknown": (
+        "Let steps of a plan wait only for steps that are in it.",
+        "A step of the plan waited for one that is not in it.",
+    ),
+    "then:rejected": (
+        "Choose the step that is due, and check the call against the tool's schema.",
+        "The call that was made from it failed.",
+    ),
     "then:failed": (
         "Check the call against the tool's schema before making it.",
         "The call that followed failed.",

@@ -16,37 +16,46 @@ K1, B = 1.2, 0.75
 class LexicalIndex:
     """BM25 over documents numbered by order of addition; `remove` takes one out of all later answers.
 
-    Postings are appended to and packed into arrays when a term is next asked for, so that adding costs
-    the length of the document and a query the length of its postings.
+    Documents are split into words when somebody first asks, so that opening a large memory does not wait
+    for it; postings are packed into arrays when their term is next asked for, so that a query costs the
+    length of its postings.
     """
 
     def __init__(self) -> None:
         self._lists: dict[str, tuple[list[int], list[int]]] = {}
         self._packed: dict[str, tuple[Any, Any]] = {}
         self._lengths: list[int] = []
+        self._waiting: list[str] = []
         self._gone: set[int] = set()
         self._total = 0
         self._norms: Any = None
 
     def __len__(self) -> int:
-        return len(self._lengths) - len(self._gone)
+        return len(self._lengths) + len(self._waiting) - len(self._gone)
 
     def add(self, text: str) -> int:
         """Add a document; return its number."""
-        number = len(self._lengths)
-        words = words_of(text)
-        for word, count in Counter(words).items():
-            documents, counts = self._lists.setdefault(word, ([], []))
-            documents.append(number)
-            counts.append(count)
-            self._packed.pop(word, None)
-        self._lengths.append(len(words))
-        self._total += len(words)
-        self._norms = None
-        return number
+        self._waiting.append(text)
+        return len(self._lengths) + len(self._waiting) - 1
+
+    def _read(self) -> None:
+        """Split the documents that wait."""
+        for text in self._waiting:
+            number = len(self._lengths)
+            words = words_of(text)
+            for word, count in Counter(words).items():
+                documents, counts = self._lists.setdefault(word, ([], []))
+                documents.append(number)
+                counts.append(count)
+                self._packed.pop(word, None)
+            self._lengths.append(len(words))
+            self._total += len(words)
+            self._norms = None
+        self._waiting.clear()
 
     def remove(self, number: int) -> None:
         """Leave a document out of all later answers."""
+        self._read()
         if 0 <= number < len(self._lengths) and number not in self._gone:
             self._gone.add(number)
             self._total -= self._lengths[number]
@@ -58,6 +67,7 @@ class LexicalIndex:
         """
         import numpy as np
 
+        self._read()
         size = len(self._lengths)
         scores = np.zeros(size, dtype=np.float32)
         alive = len(self)

@@ -30,6 +30,14 @@ _TABLES = (
       why TEXT NOT NULL
     )""",
 )
+_VECTORS = (
+    "CREATE TABLE IF NOT EXISTS vector (embedder TEXT NOT NULL, id TEXT NOT NULL, document INTEGER NOT NULL, "
+    "vector BLOB NOT NULL, PRIMARY KEY (embedder, id)) WITHOUT ROWID"
+)
+"""Vectors of schemata, by embedder: kept so that a memory opens without embedding everything anew.
+
+An older masfire that shares the file does not know this table; `document` is the CRC of the text a vector
+was made from, by which one that it changed is noticed."""
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _PATIENCE = 30.0
 
@@ -96,12 +104,30 @@ class SqliteStore:
         keys = [facts(entry)[:2] for entry in entries]
         with self._writing() as db:
             db.executemany("DELETE FROM entry WHERE kind = ? AND id = ?", keys)
+            gone = [(entry,) for kind, entry in keys if kind == SCHEMA]
+            db.executemany("DELETE FROM vector WHERE id = ?", gone)
 
     def schemata(self) -> Iterator[ErrorSchema]:
         """Yield all schemata in order of their ids."""
         with self._lock:
             rows = self._db.execute("SELECT body FROM entry WHERE kind = ? ORDER BY id", (SCHEMA,)).fetchall()
         return decoded(ErrorSchema, (row[0] for row in rows), str(self.path))
+
+    def vectors(self, embedder: str) -> dict[str, tuple[int, bytes]]:
+        """Return id → (CRC-32 of its document, float32 vector) as an embedder of this name made them."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, document, vector FROM vector WHERE embedder = ?", (embedder,)
+            ).fetchall()
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def keep_vectors(self, embedder: str, vectors: Iterable[tuple[str, int, bytes]]) -> None:
+        """Keep (id, CRC-32 of the document, float32 vector) for the next opening."""
+        with self._writing() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO vector VALUES (?, ?, ?, ?)",
+                ((embedder, *vector) for vector in vectors),
+            )
 
     def notes(self, *, status: str = "") -> Iterator[MistakeNote]:
         """Yield notes in order of their ids; with `status`, only those."""
@@ -180,6 +206,7 @@ def _prepare(db: sqlite3.Connection) -> None:
             if db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                 db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute(_VECTORS)
             return
         except sqlite3.OperationalError as error:
             if db.in_transaction:

@@ -196,3 +196,29 @@ def test_another_embedder_is_refused_by_the_database(database):
 def test_an_unreachable_server_is_a_clear_error():
     with pytest.raises(UsageError, match="PostgreSQL memory cannot be used"):
         PostgresStore("postgresql://127.0.0.1:1/none?connect_timeout=2")
+
+
+def test_an_opened_memory_embeds_only_what_is_new(tmp_path):
+    class Counting(HashEmbedder):
+        def embed(self, texts):
+            embedded.extend(texts)
+            return super().embed(texts)
+
+    def entries(*numbers):
+        return [schema(f"fault{n}", ["claim:conflict", f"kind:k{n}"], text=f"word{n}") for n in numbers]
+
+    embedded = []
+    with SqliteStore(tmp_path / "m.sqlite") as store:
+        store.put(*entries(*range(100)))
+        first = Memory(store, embedder=Counting()).recall("fault7 word7 kind:k7")
+        assert len(embedded) == 101
+        store.put(*entries(100))
+        store.remove(*entries(3))
+        embedded.clear()
+        again = Memory(store, embedder=Counting())
+        assert [len(text.split()) > 2 for text in embedded] == [True]
+        assert again.recall("fault7 word7 kind:k7") == first
+        assert not any(one.schema.fault == "fault3" for one in again.recall("fault3 word3 kind:k3"))
+        embedded.clear()
+        Memory(store, embedder=Counting(64))
+        assert len(embedded) == 100

@@ -1,4 +1,4 @@
-"""Fail, diagnose, note, try again: what was learnt from failures put to use in the next attempt."""
+"""Fail, diagnose, note, try again: notes in an agent's requests, and the next attempt with them."""
 
 from __future__ import annotations
 

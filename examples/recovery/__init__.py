@@ -1,0 +1,1 @@
+"""What was learnt from failures put to use: three ways, each a few lines."""
