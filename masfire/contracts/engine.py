@@ -11,7 +11,8 @@ import msgspec
 
 from masfire.contracts.model import Contract, StepVerdict, Verdict
 from masfire.contracts.program import Compiled, Program
-from masfire.contracts.runner import Findings, Runner
+from masfire.contracts.reports import Findings
+from masfire.contracts.runner import Runner
 from masfire.contracts.saved import dump, load
 from masfire.contracts.tables import Moment
 from masfire.contracts.view import RESULT_KINDS, View, name_of
@@ -91,7 +92,9 @@ class Engine:
         self._time = -math.inf
         self._last: Step | None = None
         self._last_call: Step | None = None
-        self._due_step = self._due_time = math.inf
+        self._swept = [runner for runner in self._runners if runner.sweep_at < math.inf]
+        self._due_step = self._due_time = self._sweep_at = math.inf
+        self._aim_sweep()
         self._ended = False
 
     # Steps
@@ -264,6 +267,11 @@ class Engine:
 
     def _overdue(self, index: int, time: float) -> dict[int, Findings]:
         late: dict[int, Findings] = {}
+        if index > self._sweep_at:
+            for runner in self._swept:
+                if index > runner.sweep_at:
+                    runner.sweep(index, time)
+            self._aim_sweep()
         for runner in self._bounded:
             due = runner.obligations
             if index > due.due_step or time > due.due_time:
@@ -282,10 +290,13 @@ class Engine:
                 said += [verdict] if verdict is not None else []
         return said
 
+    def _aim_sweep(self) -> None:
+        self._sweep_at = min((runner.sweep_at for runner in self._swept), default=math.inf)
+        self._aim()
+
     def _aim(self, entry: _Class | None = None) -> None:
         """Find when the next deadline is, after a step of a class (None: anything may have changed)."""
-        step = time = math.inf
-        runners = self._bounded
+        step, time, runners = self._sweep_at, math.inf, self._bounded
         if entry is not None and len(runners) > 1:  # it may still be too early, never too late
             step, time, runners = self._due_step, self._due_time, entry.bounded
         for runner in runners:
@@ -366,8 +377,7 @@ class Engine:
         moment.ancestors, moment.times, moment.views, moment.now = state["moment"]
         for runner, inner in zip(engine._runners, state["runners"], strict=True):
             runner.restore(inner)
-        if engine._bounded:
-            engine._aim()
+        engine._aim_sweep()
         return engine
 
 

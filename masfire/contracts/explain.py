@@ -29,7 +29,8 @@ from masfire.contracts.language.syntax import (
     Truth,
 )
 from masfire.contracts.model import Witness
-from masfire.contracts.program import Program, Ready
+from masfire.contracts.program import Program
+from masfire.contracts.rules import Ready
 from masfire.contracts.values import MISSING, Absence, thaw
 
 MOST = 8
