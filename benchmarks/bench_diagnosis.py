@@ -3,9 +3,10 @@
     python benchmarks/bench_diagnosis.py --data DIR                       cross-validated by question
     python benchmarks/bench_diagnosis.py --train DIR --test DIR --json F  a fixed split
 
-DIR holds `algorithm_generated/*.json` and `hand_crafted/*.json`. No feature uses the gold answer. No
-setting changes per fold, but the learner was picked among about 30 variants on these logs: cross-validated
-figures are a few points optimistic, those of --train/--test on unseen questions are not. Candidates are all turns but the user's and terminals'.
+DIR holds `algorithm_generated/*.json` and `hand_crafted/*.json`. No feature uses the gold answer. Within
+each fold the weight of the learner over agents is decided by inner folds; everything else is fixed, but was
+picked among about 40 variants on these logs: cross-validated figures are a few points optimistic, those of
+--train/--test on unseen questions are not. Candidates are all turns but the user's and terminals'.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from pathlib import Path
 from masfire.adapters import whowhen
 from masfire.diagnosis.attribute import agent_shares
 from masfire.diagnosis.model import Case, Label
-from masfire.diagnosis.scorer import Sample, StepScorer, sample_of
+from masfire.diagnosis.sample import Sample, sample_of
+from masfire.diagnosis.scorer import StepScorer
 from masfire.metrics.statistics import wilson
 
 SUBSETS = ("algorithm_generated", "hand_crafted")

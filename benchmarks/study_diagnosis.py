@@ -26,7 +26,8 @@ from masfire.diagnosis.attribute import diagnose
 from masfire.diagnosis.causality import Counterfactual
 from masfire.diagnosis.evidence import ContractEvidence, Provenance
 from masfire.diagnosis.model import Case, Label, Layer
-from masfire.diagnosis.scorer import StepScorer, sample_of
+from masfire.diagnosis.sample import sample_of
+from masfire.diagnosis.scorer import StepScorer
 from masfire.diagnosis.weak import WeakScorer
 from masfire.metrics.statistics import wilson
 from masfire.metrics.truth import truth_of

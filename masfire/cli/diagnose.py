@@ -147,7 +147,8 @@ def _tell(path: str, run: Imported, found: Attribution) -> None:
 def _fit(folder: Path, out: Path, *, weak: bool, form: str) -> int:
     from masfire.adapters.foreign import read_runs
     from masfire.diagnosis.model import Case
-    from masfire.diagnosis.scorer import StepScorer, sample_of
+    from masfire.diagnosis.sample import sample_of
+    from masfire.diagnosis.scorer import StepScorer
     from masfire.diagnosis.weak import WeakScorer
     from masfire.metrics.truth import truth_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,59 +10,38 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from masfire.diagnosis.features import POSITION, Features, features_of
+from masfire.diagnosis.cast import Cast, culprit_of, recast
+from masfire.diagnosis.features import POSITION
 from masfire.diagnosis.learners import Floats, Forest, Group, Softmax
 from masfire.diagnosis.model import Case, Evidence, Finding
-from masfire.diagnosis.turns import Turn, question_of, turns_of
+from masfire.diagnosis.sample import BUCKETS, Sample, sample_of
 from masfire.errors import UsageError
 from masfire.trace.model import Trace
 
-VERSION = "scorer/v1"
+VERSION = "scorer/v2"
 L2_SHARED, L2_STRANGER, L2_TEXT = 100.0, 30.0, 10.0
-TREES, LEAF, SHARE = 150, 3, 0.3
+TREES, POOLED_TREES, LEAF, SHARE = 150, 100, 3, 0.3
 """Fixed for all folds, but picked among about 30 variants by cross-validation on the public half of
 Who&When: figures on those logs are a few points too good, those on unseen questions are not."""
-BUCKETS = 2048
+TRUST = (0.25, 0.5, 0.75)
+"""Weights that the opinion on agents may get beside that on steps; none is the default."""
+INNER = 4
+"""Folds, within the runs to learn from, that decide it."""
 MIN_RUNS = 5
 """Fewest labelled runs of one system for members of its own; about 20 already pay (learning curve)."""
 
 _EXPLAINED = 10
 """So many of the likeliest steps are told with the features that speak for them."""
 
-_WORD = re.compile(r"[a-z][a-z'_]{2,}")
-_WORDS_LOOKED_AT = 6000
-
-
-class Sample(msgspec.Struct, frozen=True, eq=False):
-    """One run as the scorer sees it: features and words of its candidates, and the culprit's row."""
-
-    system: str
-    group: str
-    features: Features
-    words: Floats
-    culprit: int = -1
-
-
-def sample_of(case: Case) -> Sample:
-    """Return the features of a labelled run; `culprit` is -1 when its step could not be blamed."""
-    features, words = _seen(case.trace)
-    steps = [turn.step for turn in features.candidates]
-    step = case.label.step if case.label else -1
-    return Sample(
-        system=case.system or case.trace.header.system,
-        group=case.group,
-        features=features,
-        words=words,
-        culprit=steps.index(step) if step in steps else -1,
-    )
-
 
 class StepScorer:
     """Says how likely each step of a run is the culprit, as labelled runs taught it.
 
-    Four members: a softmax shared by all systems with weights of each system's own (Daumé 2007), a
-    forest and a bag of words of each system's own, and a softmax without position features for
-    systems it was never taught. The probability is the members' geometric mean.
+    Five members: a softmax shared by all systems with weights of each system's own (Daumé 2007), one
+    without position features (the only one that is asked about systems it was never taught), a forest
+    and a bag of words of each system's own, and a forest of all systems. The probability is the
+    members' geometric mean. Where cross-validation within the labelled runs showed that a learner over
+    agents (`Cast`) knows better whose fault it was, the agents' shares are mixed with its opinion.
     """
 
     name = "learned"
@@ -80,6 +58,9 @@ class StepScorer:
             system: (np.array(text["idf"]), Softmax(np.array(text["weights"])))
             for system, text in data["texts"].items()
         }
+        self._pooled = Forest(data["pooled"])
+        self._cast = Cast(data["cast"]) if data["cast"] else None
+        self._trust: dict[str, float] = data["trust"]
         self._unplaced = np.array([not name.startswith(POSITION) for name in self.names])
 
     # Fitting ------------------------------------------------------------------------------------
@@ -108,39 +89,68 @@ class StepScorer:
             "stranger": [],
             "forests": {},
             "texts": {},
+            "pooled": [],
+            "cast": {},
+            "trust": {},
         }
+        data.update(cls(data)._linear(usable))
+        if not data["systems"]:
+            return cls(data)
         scorer = cls(data)
-        shared: list[Group] = [(scorer._doubled(one), one.culprit) for one in usable]
-        data["shared"] = Softmax.fit(shared, l2=L2_SHARED).data()
-        unplaced: list[Group] = [(scorer._scaled(one)[:, scorer._unplaced], one.culprit) for one in usable]
-        data["stranger"] = Softmax.fit(unplaced, l2=L2_STRANGER).data()
+        data["pooled"] = scorer._grow(usable, seed + 1, POOLED_TREES, marked=True)
         for system in data["systems"]:
             own = [one for one in usable if one.system == system]
-            data["forests"][system] = scorer._grow(own, seed)
+            data["forests"][system] = scorer._grow(own, seed, TREES)
             data["texts"][system] = _read(own)
+        data["cast"] = Cast.fit(usable, data["systems"]).data()
+        data["trust"] = _trusted(usable, data)
         return cls(data)
 
-    def _grow(self, own: Sequence[Sample], seed: int) -> list[dict[str, list[Any]]]:
-        rows = np.vstack([self._with_relative(one) for one in own])
+    def _linear(self, usable: Sequence[Sample]) -> dict[str, list[float]]:
+        shared: list[Group] = [(self._doubled(one), one.culprit) for one in usable]
+        unplaced: list[Group] = [(self._scaled(one)[:, self._unplaced], one.culprit) for one in usable]
+        return {
+            "shared": Softmax.fit(shared, l2=L2_SHARED).data(),
+            "stranger": Softmax.fit(unplaced, l2=L2_STRANGER).data(),
+        }
+
+    def _grow(
+        self, own: Sequence[Sample], seed: int, trees: int, *, marked: bool = False
+    ) -> list[dict[str, list[Any]]]:
+        rows = np.vstack([self._marked(one) if marked else self._with_relative(one) for one in own])
         guilty = np.concatenate([np.eye(len(one.features.candidates))[one.culprit] for one in own])
-        return Forest.fit(rows, guilty, trees=TREES, leaf=LEAF, share=SHARE, seed=seed).data()
+        return Forest.fit(rows, guilty, trees=trees, leaf=LEAF, share=SHARE, seed=seed).data()
+
+    def _gains(self, one: Sample, cast: Cast) -> list[float]:
+        """Return, per weight of TRUST, what it gains in the log-probability of the guilty agent."""
+        shared = self._shared.probabilities(self._doubled(one))
+        stranger = self._stranger.probabilities(self._scaled(one)[:, self._unplaced])
+        steps, agents = mixture([shared, stranger]), cast.probabilities(one)
+        guilty = [turn.agent.lower() == culprit_of(one) for turn in one.features.candidates]
+        said = [float(recast(one, steps, agents, weight)[guilty].sum()) for weight in (0.0, *TRUST)]
+        return [float(np.log(chance + 1e-6) - np.log(said[0] + 1e-6)) for chance in said[1:]]
 
     # Scoring ------------------------------------------------------------------------------------
 
     def probabilities(self, sample: Sample) -> Floats:
         """Return the probability of each candidate of a run; they sum to 1."""
-        return mixture(list(self.members(sample).values()))
+        steps = mixture(list(self.members(sample).values()))
+        weight = self._trust.get(sample.system, 0.0)
+        if self._cast is None or not weight:
+            return steps
+        return recast(sample, steps, self._cast.probabilities(sample), weight)
 
     def members(self, sample: Sample) -> dict[str, Floats]:
         """Return what each member says; an unknown system is left to the member without positions."""
+        stranger = self._stranger.probabilities(self._scaled(sample)[:, self._unplaced])
         if sample.system not in self._systems:
-            return {"stranger": self._stranger.probabilities(self._scaled(sample)[:, self._unplaced])}
+            return {"stranger": stranger}
         idf, text = self._texts[sample.system]
-        grown = self._forests[sample.system].probabilities(self._with_relative(sample)) + 1e-6
-        odds = grown / (1.0 - grown + 1e-6)
         return {
             "shared": self._shared.probabilities(self._doubled(sample)),
-            "forest": odds / odds.sum(),
+            "stranger": stranger,
+            "forest": _odds(self._forests[sample.system].probabilities(self._with_relative(sample))),
+            "pooled": _odds(self._pooled.probabilities(self._marked(sample))),
             "text": text.probabilities(_weighted(sample.words, idf)),
         }
 
@@ -185,6 +195,12 @@ class StepScorer:
         relative = np.where(spread > 1e-6, (rows - rows.mean(axis=0)) / (spread + 1e-9), 0.0)
         return np.asarray(np.hstack([rows, relative]))
 
+    def _marked(self, sample: Sample) -> Floats:
+        """Return the rows with one more column a system, for the forest that all systems share."""
+        rows = self._with_relative(sample)
+        marks = [np.full((len(rows), 1), float(sample.system == system)) for system in self._systems]
+        return np.asarray(np.hstack([rows, *marks]))
+
     # Files --------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
@@ -218,6 +234,48 @@ class StepScorer:
             if idf.shape != (BUCKETS,) or text.weights.shape != (BUCKETS,):
                 raise ValueError("the text weights have another size")
             self._forests[system].validate(2 * width)
+        self._pooled.validate(2 * width + known)
+        if known and self._cast is None:
+            raise ValueError("the learner over agents is missing")
+        if self._cast is not None:
+            self._cast.validate()
+        if any(not 0 <= weight <= 1 for weight in self._trust.values()):
+            raise ValueError("a weight of the opinion on agents is not within 0..1")
+
+
+def _trusted(usable: Sequence[Sample], data: dict[str, Any]) -> dict[str, float]:
+    """Return, per system, what weight the opinion on agents earns on runs that it was not fitted on.
+
+    Runs of one group stay together. The weight is the one with the greatest gain in the culprit's
+    log-probability less one standard error of that gain, or 0 when no gain exceeds its error. The
+    linear members stand for all members, which keeps this affordable.
+    """
+    groups = sorted({one.group for one in usable}, key=lambda group: zlib.crc32(group.encode()))
+    if len(groups) < 2 * INNER:
+        return {}
+    fold = {group: index % INNER for index, group in enumerate(groups)}
+    gains: dict[str, list[list[float]]] = {system: [] for system in data["systems"]}
+    for held in range(INNER):
+        train = [one for one in usable if fold[one.group] != held]
+        inner = StepScorer({**data, "cast": {}, "trust": {}})
+        inner = StepScorer({**data, "cast": {}, "trust": {}, **inner._linear(train)})
+        cast = Cast.fit(train, data["systems"])
+        for one in usable:
+            if fold[one.group] == held and one.system in gains:
+                gains[one.system].append(inner._gains(one, cast))
+    trust = {}
+    for system, rows in gains.items():
+        found = np.array(rows)
+        error = found.std(axis=0) / max(1.0, np.sqrt(len(found) - 1.0))
+        worth = found.mean(axis=0) - error
+        if worth.max() > 0:
+            trust[system] = TRUST[int(np.argmax(worth))]
+    return trust
+
+
+def _odds(chances: Floats) -> Floats:
+    odds = (chances + 1e-6) / (1.0 - chances + 1e-6)
+    return np.asarray(odds / odds.sum())
 
 
 def mixture(members: Sequence[Floats]) -> Floats:
@@ -225,20 +283,6 @@ def mixture(members: Sequence[Floats]) -> Floats:
     logs = np.mean([np.log(member + 1e-9) for member in members], axis=0)
     powers = np.exp(logs - logs.max())
     return np.asarray(powers / powers.sum())
-
-
-def _seen(trace: Trace) -> tuple[Features, Floats]:
-    turns = turns_of(trace)
-    features = features_of(turns, question_of(trace))
-    return features, _bag(features.candidates)
-
-
-def _bag(turns: Sequence[Turn]) -> Floats:
-    bag = np.zeros((len(turns), BUCKETS))
-    for row, turn in enumerate(turns):
-        for word in set(_WORD.findall(turn.text[:_WORDS_LOOKED_AT].lower())):
-            bag[row, zlib.crc32(word.encode()) % BUCKETS] = 1.0
-    return bag
 
 
 def _read(own: Sequence[Sample]) -> dict[str, list[float]]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from masfire.diagnosis.learners import Floats, Forest
 from masfire.diagnosis.model import Case, Evidence, Finding
-from masfire.diagnosis.scorer import Sample, StepScorer, sample_of
+from masfire.diagnosis.sample import Sample, sample_of
+from masfire.diagnosis.scorer import StepScorer
 from masfire.errors import UsageError
 from masfire.trace.model import Trace
 

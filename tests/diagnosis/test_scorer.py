@@ -11,7 +11,8 @@ from masfire.diagnosis.attribute import diagnose
 from masfire.diagnosis.judge import ModelJudge
 from masfire.diagnosis.model import Case, Recognition
 from masfire.diagnosis.recognition import SchemaEvidence
-from masfire.diagnosis.scorer import StepScorer, sample_of
+from masfire.diagnosis.sample import sample_of
+from masfire.diagnosis.scorer import StepScorer
 from masfire.diagnosis.weak import WeakScorer, load_scorer
 from masfire.errors import UsageError
 from tests.support import logs

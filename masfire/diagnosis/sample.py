@@ -1,0 +1,52 @@
+"""One run as the learners see it: features and words of its candidates, and the culprit's row."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from masfire.diagnosis.features import Features, features_of
+from masfire.diagnosis.learners import Floats
+from masfire.diagnosis.model import Case
+from masfire.diagnosis.turns import Turn, question_of, turns_of
+
+BUCKETS = 2048
+_WORD = re.compile(r"[a-z][a-z'_]{2,}")
+_WORDS_LOOKED_AT = 6000
+
+
+class Sample(msgspec.Struct, frozen=True, eq=False):
+    """One run as the scorer sees it: features and words of its candidates, and the culprit's row."""
+
+    system: str
+    group: str
+    features: Features
+    words: Floats
+    culprit: int = -1
+
+
+def sample_of(case: Case) -> Sample:
+    """Return the features of a labelled run; `culprit` is -1 when its step could not be blamed."""
+    features = features_of(turns_of(case.trace), question_of(case.trace))
+    words = _bag(features.candidates)
+    steps = [turn.step for turn in features.candidates]
+    step = case.label.step if case.label else -1
+    return Sample(
+        system=case.system or case.trace.header.system,
+        group=case.group,
+        features=features,
+        words=words,
+        culprit=steps.index(step) if step in steps else -1,
+    )
+
+
+def _bag(turns: Sequence[Turn]) -> Floats:
+    bag = np.zeros((len(turns), BUCKETS))
+    for row, turn in enumerate(turns):
+        for word in set(_WORD.findall(turn.text[:_WORDS_LOOKED_AT].lower())):
+            bag[row, zlib.crc32(word.encode()) % BUCKETS] = 1.0
+    return bag
