@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 from masfire.adapters.govern_python import RUN, error_of
 from masfire.errors import MissingDependency, UsageError
 from masfire.governance import Blocked, Governor, Proposal, Ruling
-from masfire.governance.governor import refuse
+from masfire.governance.refusals import refuse
 
 Writing: TypeAlias = "Generator[Proposal, Ruling, Any]"
 """What a node writes, piece by piece: yields proposals, is sent rulings, returns what may be written."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from masfire.errors import UsageError
 from masfire.governance import Blocked, Governor, Proposal, Ruling
-from masfire.governance.governor import refuse
+from masfire.governance.refusals import refuse
 
 _GOVERNED = {
     ("chat", "completions", "create"), ("chat", "completions", "parse"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from masfire.governance.audit import AuditError, AuditLog, verify
-from masfire.governance.capabilities import AgentRules, Bound, Capability, Limits
+from masfire.governance.bounds import Bound
+from masfire.governance.capabilities import AgentRules, Capability, Limits
 from masfire.governance.governor import Governor
 from masfire.governance.policy import Breaker, Lineage, Policy, Price, TimeBudget, allow
 from masfire.governance.ruling import Allow, Block, Blocked, Outcome, Proposal, Rewrite, Ruling, ToolError

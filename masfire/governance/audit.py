@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import hmac
@@ -68,6 +69,17 @@ class AuditError(MasfireError):
 
 
 _encoder = msgspec.json.Encoder()
+_sha256 = hashlib.sha256
+_forks = 0
+"""How many forks this process is away from the first; a log belongs to the process that opened it."""
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)
 _decode = msgspec.json.Decoder(Entry).decode
 _HEX = 64
 
@@ -94,8 +106,8 @@ class AuditLog:
         self._key, self._fsync = key, fsync
         self._redactor = redactor or Redactor()
         self._lock = threading.Lock()
-        self._harmless: set[tuple[str, ...]] = set()
-        self._owner = os.getpid()
+        self._harmless: dict[tuple[str, ...], str] = {}
+        self._owner = _forks
         self._seq, self._prev = 0, GENESIS
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -128,20 +140,52 @@ class AuditLog:
     def decision(self, ruling: Ruling, time: float) -> int:
         """Write one decision and return its `seq`; raise RecordingError when it cannot be written."""
         asked = ruling.proposal
+        said = (
+            asked.run, asked.agent, asked.role, asked.identity, asked.kind, asked.name,
+            ruling.outcome._value_, ruling.rule, ruling.reason,
+        )  # fmt: skip
+        known = None if ruling.evidence else self._harmless.get(said)
+        if known is not None and asked.id:
+            named = b'"id":%b,' % _encoder.encode(asked.id) if asked.id.isascii() else b""
+            plain = named and len(named) < MAX_TEXT and not self._redactor.suspects(named)
+            known = known + named.decode() if plain else None
         with self._lock:
-            entry = Entry(
-                self._seq, self._prev, time, "decision", asked.run, asked.agent, asked.role, asked.identity,
+            seq = self._seq
+            if known is not None:
+                return self._line(seq, (
+                    f'{{"seq":{seq},"prev":"{self._prev}","time":{time!r},"event":"decision",{known}'
+                    f'"proposed":"{ruling.proposed}","executed":"{ruling.executed}","ticket":{ruling.ticket}}}'
+                ).encode())  # fmt: skip
+            self._put(Entry(
+                seq, self._prev, time, "decision", asked.run, asked.agent, asked.role, asked.identity,
                 asked.kind, asked.name, asked.id, ruling.outcome.value, ruling.rule, ruling.reason,
                 ruling.evidence, ruling.proposed, ruling.executed, ruling.ticket,
-            )  # fmt: skip
-            return self._put(entry)
+            ))  # fmt: skip
+        if not ruling.evidence:
+            self._learn(said)
+        return seq
+
+    def _learn(self, said: tuple[str, ...]) -> None:
+        """Keep how the words of a decision are written, if they hold no secret: a run repeats itself."""
+        run, agent, role, identity, kind, name, outcome, rule, reason = said
+        entry = Entry(
+            0, "", 0.0, "decision", run, agent, role, identity, kind, name, "", outcome, rule, reason
+        )
+        body = _safe_encode(entry)
+        head = b'{"seq":0,"prev":"","time":0.0,"event":"decision",'
+        if self._redactor.level != "redacted" or self._redactor.suspects(body) or not body.startswith(head):
+            return
+        if len(self._harmless) >= MAX_HARMLESS:
+            self._harmless.clear()
+        self._harmless[said] = f"{body[len(head) : -1].decode()},"
 
     def _put(self, entry: Entry) -> int:
-        if self._fd < 0 or os.getpid() != self._owner:
+        return self._line(entry.seq, self._encode(entry))
+
+    def _line(self, seq: int, body: bytes) -> int:
+        if self._fd < 0 or self._owner != _forks:
             raise RecordingError(f"The audit log {self.path} is closed here.")
-        seq = entry.seq
-        body = self._encode(entry)
-        mark = _mark(body, self._key)
+        mark = _sha256(body).hexdigest() if self._key is None else _mark(body, self._key)
         line = b"%b %b\n" % (mark.encode(), body)
         self._write(line)
         self._seq, self._prev = seq + 1, mark
@@ -167,11 +211,6 @@ class AuditLog:
 
     def _encode(self, entry: Entry) -> bytes:
         body = _safe_encode(entry)
-        # A run uses few names and reasons, again and again: each combination is searched once.
-        said = (entry.run, entry.agent, entry.role, entry.identity, entry.name, entry.rule, entry.reason)
-        known = said in self._harmless and self._redactor.level == "redacted"
-        if known and not entry.evidence and not entry.id:
-            return body
         if self._redactor.level != "redacted" or self._redactor.suspects(body):
             clean = self._redactor.value(
                 {"reason": entry.reason, "evidence": list(entry.evidence), "name": entry.name,
@@ -183,22 +222,28 @@ class AuditLog:
             }
             clean["evidence"] = tuple(_text(item) for item in clean["evidence"])
             return _safe_encode(msgspec.structs.replace(entry, **clean))
-        if len(self._harmless) >= MAX_HARMLESS:
-            self._harmless.clear()
-        self._harmless.add(said)
         return body
 
     def _write(self, line: bytes) -> None:
+        """Write one line whole and, if asked for, durably; or take it back and raise RecordingError."""
+        written = 0
         try:
             written = os.write(self._fd, line)
             if written != len(line):
-                size = os.fstat(self._fd).st_size
-                os.ftruncate(self._fd, size - written)
-                raise OSError(28, "short write")
+                raise OSError(errno.ENOSPC, "short write")
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError as error:
+            self._take_back(written)
             raise RecordingError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+
+    def _take_back(self, written: int) -> None:
+        try:
+            if written:
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+        except OSError:  # half a line stays: nothing can follow it
+            os.close(self._fd)
+            self._fd = -1
 
 
 def read(path: str | os.PathLike[str], *, key: bytes | None = None) -> Iterator[tuple[Entry, str]]:
@@ -257,7 +302,7 @@ def _parse(raw: bytes, path: str, line: int, key: bytes | None) -> tuple[Entry, 
 def _mark(body: bytes, key: bytes | None) -> str:
     if key is None:
         return hashlib.sha256(body).hexdigest()
-    return hmac.new(key, body, "sha256").hexdigest()
+    return hmac.digest(key, body, "sha256").hex()
 
 
 def _safe_encode(entry: Entry) -> bytes:

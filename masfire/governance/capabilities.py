@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from masfire.errors import UsageError
-from masfire.governance.ruling import Proposal, Refusal, ToolError
+from masfire.governance.bounds import Bound, Test, check_bound, compiled, refused
+from masfire.governance.names import disguised, plain
+from masfire.governance.ruling import Proposal
 from masfire.trace.payload import Payload, pack, unpack
 
 SECTIONS = {
@@ -30,36 +31,6 @@ OPEN = frozenset({"model_call", "memory_read", "message", "termination", "event"
 
 MAX_CACHED = 10_000
 """Compiled (agent, kind, name) combinations kept; hostile names cannot fill the memory."""
-
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "string": lambda value: type(value) is str,
-    "boolean": lambda value: type(value) is bool,
-    "integer": lambda value: type(value) is int,
-    "number": lambda value: type(value) in (int, float),
-    "array": lambda value: type(value) is list,
-    "object": lambda value: type(value) is dict,
-    "null": lambda value: value is None,
-}
-_ABSENT = object()
-
-
-class Bound(Struct, frozen=True):
-    """What one argument may be; words as in JSON Schema.
-
-    `pattern` is RE2 syntax and must match the whole text. An argument that is bounded must be there
-    unless `optional`. `otherwise` is `block`, or `clamp`: a number beyond `minimum` or `maximum` is
-    brought back to it (the call is then a rewrite).
-    """
-
-    type: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    enum: tuple[Any, ...] | None = None
-    pattern: str = ""
-    min_length: int | None = None
-    max_length: int | None = None
-    optional: bool = False
-    otherwise: str = "block"
 
 
 class Capability(Struct, frozen=True):
@@ -116,11 +87,18 @@ class Grant(Struct, frozen=True):
     capabilities: tuple[tuple[str, Capability], ...] = ()
     limits: Limits | None = None
     evidence: tuple[str, ...] = ()
+    tests: tuple[Test, ...] = ()
+    foreseen: tuple[tuple[str, frozenset[str]], ...] = ()
+    """Where arguments that are not named are refused: the rule, and the names it foresees."""
+    cost: float = 0.0
+    """What one call costs by all these capabilities together, in the policy's currency."""
+    counted: tuple[tuple[str, int], ...] = ()
+    """The rules that limit how often it may be done in a run, and how often."""
 
     @property
     def bounded(self) -> bool:
         """Return whether arguments have to be looked at."""
-        return any(capability.arguments or not capability.others for _, capability in self.capabilities)
+        return bool(self.tests or self.foreseen)
 
 
 Rank: TypeAlias = tuple[int, int]
@@ -139,7 +117,7 @@ class Rulebook:
         self._agents = [(name, _matcher(name.removeprefix("role:")), rules) for name, rules in agents.items()]
         self._cache: dict[tuple[str, str, str, str], Grant] = {}
         for name, rules in agents.items():
-            _compile_bounds(name, rules)
+            _check_bounds(name, rules)
 
     def grant(self, agent: str, role: str, kind: str, name: str) -> Grant:
         """Return what the rules say of this agent doing this; unknown kinds are never allowed."""
@@ -161,7 +139,7 @@ class Rulebook:
         allows: list[tuple[Rank, Rank, str, Capability]] = []
         denies: list[tuple[Rank, Rank, str]] = []
         limits: list[tuple[Rank, Limits]] = []
-        restricted = False
+        restricted, odd = False, disguised(name)
         for pattern, matches, rules in self._agents:
             if not matches(role if pattern.startswith("role:") else agent):
                 continue
@@ -171,11 +149,13 @@ class Rulebook:
             named: dict[str, Capability] | None = getattr(rules, section)
             restricted = restricted or named is not None
             for other, capability in (named or {}).items():
-                if _matcher(other)(name):
+                if _matcher(other)(name) and not (odd and _rank(other)[0] == 0):
                     allows.append((rank, _rank(other), f"{pattern}/{section}/{other}", capability))
             for entry in rules.deny:
                 denied_kind, _, denied = entry.rpartition(":")
-                if (denied_kind or "tool_call") in (kind, "*") and _matcher(denied)(name):
+                if (denied_kind or "tool_call") in (kind, "*") and (
+                    _matcher(denied)(name) or _matcher(plain(denied))(plain(name))
+                ):
                     denies.append((rank, _rank(denied), f"{pattern}/deny/{entry}"))
         budget = max(limits, key=lambda item: item[0])[1] if limits else None
         return _winner(agent, kind, name, allows, denies, restricted, budget)
@@ -197,7 +177,7 @@ def _winner(
             return Grant(False, f"capability:{entry[2]}", f"{agent} is denied {kind} {name!r}.", (), budget)
     winners = tuple((entry[2], entry[3]) for entry in allows if entry[:2] in best)
     if winners:
-        return Grant(True, f"capability:{winners[0][0]}", "", winners, budget)
+        return _granted(winners, budget)
     if kind in OPEN and not restricted:
         return Grant(True, f"capability:open/{kind}", "", (), budget)
     return Grant(False, "capability:default", f"Nothing allows {agent} the {kind} {name!r}.", (), budget)
@@ -221,125 +201,44 @@ def _matcher(pattern: str) -> Callable[[str], Any]:
     return re.compile(translate(pattern.replace("[", "[[]"))).match
 
 
+def _granted(winners: tuple[tuple[str, Capability], ...], budget: Limits | None) -> Grant:
+    """Return the grant of these capabilities, all of whose bounds hold, ready to be applied."""
+    return Grant(
+        True, f"capability:{winners[0][0]}", "", winners, budget,
+        tests=tuple(
+            compiled(f"capability:{rule}", path, bound)
+            for rule, capability in winners for path, bound in capability.arguments.items()
+        ),
+        foreseen=tuple(
+            (f"capability:{rule}", frozenset(path.split(".")[0] for path in capability.arguments))
+            for rule, capability in winners if not capability.others
+        ),
+        cost=sum(capability.cost for _, capability in winners),
+        counted=tuple(
+            (rule, capability.calls) for rule, capability in winners if capability.calls is not None
+        ),
+    )  # fmt: skip
+
+
 def check_arguments(proposal: Proposal, grant: Grant) -> Payload:
     """Return the payload within all bounds (changed where a bound clamps); raise Refusal otherwise."""
     value = unpack(proposal.payload)
     args = value.get("args") if isinstance(value, dict) and "args" in value else value
     if not isinstance(args, dict):
-        raise _refused(grant.rule, "The arguments are no object, so their bounds cannot be checked.")
+        raise refused(grant.rule, "The arguments are no object, so their bounds cannot be checked.")
+    for rule, foreseen in grant.foreseen:
+        extra = args.keys() - foreseen
+        if extra:
+            raise refused(rule, f"Argument {min(extra)!r:.60} is not foreseen.")
     changed = False
-    for rule, capability in grant.capabilities:
-        if not capability.others:
-            extra = sorted(set(args) - {path.split(".")[0] for path in capability.arguments})
-            if extra:
-                raise _refused(f"capability:{rule}", f"Argument {extra[0]!r} is not foreseen.")
-        for path, bound in capability.arguments.items():
-            changed |= _apply(f"capability:{rule}", args, path, bound)
+    for test in grant.tests:
+        if test(args):
+            changed = True
     return pack(value) if changed else proposal.payload
 
 
-def _apply(rule: str, args: dict[str, Any], path: str, bound: Bound) -> bool:
-    """Check one argument; return whether it was clamped."""
-    holder: Any = args
-    *way, final = path.split(".")
-    for part in way:
-        holder = _at(holder, part)
-    found = _at(holder, final)
-    if found is _ABSENT:
-        if bound.optional:
-            return False
-        raise _refused(rule, f"Argument {path!r} is missing, so its bound cannot be checked.")
-    low, high = bound.minimum, bound.maximum
-    if low is not None or high is not None:
-        kind = type(found)
-        if (kind is not int and kind is not float) or found != found:
-            raise _refused(rule, f"Argument {path!r} is no number.")
-        edge = low if low is not None and found < low else high if high is not None and found > high else None
-        if edge is not None:
-            if bound.otherwise != "clamp":
-                raise _refused(rule, f"Argument {path!r} is {found!r:.60}, beyond {edge:g}.")
-            holder[int(final) if isinstance(holder, list) else final] = (
-                int(edge) if type(found) is int and float(edge).is_integer() else edge
-            )
-            return True
-    wrong = _fault(found, bound)
-    if wrong:
-        raise _refused(rule, f"Argument {path!r} {wrong}.")
-    return False
-
-
-def _fault(found: Any, bound: Bound) -> str:
-    if bound.type and not _TYPES[bound.type](found):
-        return f"is no {bound.type}"
-    if bound.enum is not None and not any(type(found) is type(one) and found == one for one in bound.enum):
-        return f"is {found!r:.60}, none of {', '.join(repr(one) for one in bound.enum)[:200]}"
-    if bound.min_length is not None or bound.max_length is not None:
-        if not isinstance(found, (str, list)):
-            return "has no length"
-        if len(found) < (bound.min_length or 0):
-            return f"is shorter than {bound.min_length}"
-        if bound.max_length is not None and len(found) > bound.max_length:
-            return f"is longer than {bound.max_length}"
-    if bound.pattern:
-        if type(found) is not str:
-            return "is no text"
-        if _pattern(bound.pattern).fullmatch(found) is None:
-            return f"does not match {bound.pattern!r}"
-    return ""
-
-
-def _at(holder: Any, part: str) -> Any:
-    if isinstance(holder, dict):
-        return holder.get(part, _ABSENT)
-    if isinstance(holder, list) and part.isdigit() and int(part) < len(holder):
-        return holder[int(part)]
-    return _ABSENT
-
-
-_patterns: dict[str, Any] = {}
-
-
-def _pattern(text: str) -> Any:
-    if text not in _patterns:
-        import re2
-
-        options = re2.Options()
-        options.log_errors = False
-        _patterns[text] = re2.compile(text, options)
-    return _patterns[text]
-
-
-def _compile_bounds(agent: str, rules: AgentRules) -> None:
+def _check_bounds(agent: str, rules: AgentRules) -> None:
     for section in SECTIONS.values():
         for name, capability in (getattr(rules, section) or {}).items():
             for path, bound in capability.arguments.items():
-                where = f"{agent}/{section}/{name}/{path}"
-                if bound.type and bound.type not in _TYPES:
-                    raise UsageError(
-                        f"Type {bound.type!r} is unknown.", hint=f"Use {', '.join(_TYPES)}.", where=where
-                    )
-                if bound.otherwise not in ("block", "clamp"):
-                    raise UsageError(
-                        f"otherwise: {bound.otherwise!r} is unknown.", hint="Use block or clamp.", where=where
-                    )
-                if bound.pattern:
-                    _checked(bound.pattern, where)
-
-
-def _checked(pattern: str, where: str) -> None:
-    import re2
-
-    try:
-        _pattern(pattern)
-    except re2.error as refused:
-        raise UsageError(
-            f"Pattern {pattern!r} is not RE2 syntax: {refused}.",
-            hint="RE2 has no lookaround and no backreferences, so that it always ends in linear time.",
-            where=where,
-        ) from None
-
-
-def _refused(rule: str, reason: str) -> Refusal:
-    return Refusal(
-        rule, reason, ToolError("invalid", reason, suggested_action="call it again within the bounds")
-    )
+                check_bound(bound, f"{agent}/{section}/{name}/{path}")

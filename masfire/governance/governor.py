@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from masfire.errors import RefusedValue, UsageError
+from masfire.governance.admission import Admission, Minutes, rewritten
 from masfire.governance.answers import Check, aask, ask, heed, is_async
 from masfire.governance.audit import AuditLog
 from masfire.governance.capabilities import Grant, Rulebook, check_arguments
-from masfire.governance.history import History
-from masfire.governance.interceptor import Gatekeeper, RecordedHistory
+from masfire.governance.interceptor import Gatekeeper
+from masfire.governance.ledger import estimate_tokens
 from masfire.governance.lineage import Judgement, LineageGuard, Verifier
+from masfire.governance.live import AGENT, RUN, LiveRuns
 from masfire.governance.policy import Policy
+from masfire.governance.refusals import ESCALATED, broken, refuse
 from masfire.governance.ruling import (
     Blocked,
     Outcome,
     Proposal,
     Refusal,
-    Rewrite,
     Ruling,
     ToolError,
     digest,
 )
-from masfire.governance.runs import Health, RunState
+from masfire.governance.runs import Health
 from masfire.trace.model import Header
 from masfire.trace.payload import EMPTY, Payload, pack, pack_or_refuse, unpack
-
-MAX_RUNS = 100_000
-"""Live runs a governor keeps; more are blocked, because forgetting one would renew its budget."""
-
-_RUN: ContextVar[str] = ContextVar("masfire_governed_run", default="")
-_AGENT: ContextVar[str] = ContextVar("masfire_governed_agent", default="")
 
 SCREENED = frozenset({"message", "tool_call", "delegation", "memory_write"})
 """Kinds whose statements the lineage guard screens."""
@@ -47,15 +39,16 @@ Escalate = Callable[[Ruling], Any]
 """Asked before a block by a capability or a contract stands; answers as a Check does."""
 
 
-class Governor:
+class Governor(LiveRuns):
     """Decides whether agents' proposals run: capabilities, own checks, budgets, contracts, in this order.
 
     Thread-safe; shared by all agents of a process. Everything that cannot be decided is blocked.
     `checks` are further rules (sync or async); `rewrite` turns a proposal that a contract with
-    `enforce: rewrite` refuses into a milder value; `escalate` may overrule a block. `verifiers` tell
-    the lineage guard whether an open claim is true. `tokens_of` estimates a model request's tokens before
-    it is sent. `clock` is the wall clock of the audit log and the contracts, `timer` a monotonic one for
-    budgets and breakers.
+    `enforce: rewrite` refuses into a milder value; `escalate` may overrule a block, after which own checks,
+    lineage and budgets still hold. `verifiers` tell the lineage guard whether an open claim is true.
+    `tokens_of` estimates a model request's tokens before it is sent. `clock` is the wall clock of the audit
+    log; `timer`, a monotonic one, measures budgets, breakers and, from the clock's time at the start on,
+    the contracts: setting the clock changes no wait.
     """
 
     def __init__(
@@ -71,144 +64,40 @@ class Governor:
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.policy, self.audit = policy, audit
+        guard = LineageGuard(policy.lineage, verifiers, seconds=policy.seconds) if policy.lineage else None
+        super().__init__(policy, guard)
+        self.audit = audit
         self.rulebook = Rulebook(policy.agents)
-        self._checks, self._rewrite, self._escalate = tuple(checks), rewrite, escalate
-        self._tokens_of = tokens_of or estimate_tokens
-        self._clock, self._timer = clock, timer
-        self._runs: dict[str, RunState] = {}
-        self._inside: dict[str, int] = {}
-        self._over: dict[str, None] = {}
-        self._lock = threading.Lock()
-        self._tickets = itertools.count(1)
+        self._checks, self._escalate = tuple(checks), escalate
+        self._timer, ahead = timer, clock() - timer()
+        self._moment: Callable[[], float] = lambda: timer() + ahead
         self._health = Health(policy.breaker)
-        self.guard = (
-            LineageGuard(policy.lineage, verifiers, seconds=policy.seconds) if policy.lineage else None
-        )
+        self._minutes = Minutes(audit, clock)
+        self._admission = Admission(
+            self, self._minutes, self._health, permitted=self._permitted, rewrite=rewrite,
+            tokens_of=tokens_of or estimate_tokens, timer=timer, moment=self._moment,
+        )  # fmt: skip
+        self._admit = self._admission.admit
         self.waits = any(map(is_async, (*checks, *verifiers, escalate)))
         """Whether a decision may have to be awaited (`adecide`)."""
-        self._judged = bool(policy.contracts) or policy.retries
         self.quarantined: dict[str, str] = {}
         """Agents out of action in every run, with the reason."""
-
-    # -- runs -------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def run(self, run: str, *, status: str = "completed") -> Iterator[str]:
-        """Make `run` the run whose budgets and history count in this context, and end it afterwards.
-
-        Inside another run's block the outer run goes on to count: a nested agent gets no new budget.
-        """
-        outer = _RUN.get()
-        if outer:
-            yield outer
-            return
-        token = _RUN.set(run)
-        self.enter(run)
-        try:
-            yield run
-        finally:
-            _RUN.reset(token)
-            self.leave(run, status)
-
-    def current_run(self) -> str:
-        """Return the run of this context, or empty."""
-        return _RUN.get()
-
-    def enter(self, run: str) -> None:
-        """Begin a run, or join it; each `enter` needs its `leave`."""
-        with self._lock:
-            self._inside[run] = self._inside.get(run, 0) + 1
-            self._over.pop(run, None)
-
-    def leave(self, run: str, status: str = "completed") -> None:
-        """Leave a run; who leaves it last ends it."""
-        with self._lock:
-            self._inside[run] -= 1
-            last = not self._inside[run]
-            if last:
-                del self._inside[run]
-        if last:
-            self.end(run, status)
 
     def for_run(self, header: Header) -> Gatekeeper:
         """Return the interceptor that governs one recorded run (`session.run(interceptors=[governor])`)."""
         return Gatekeeper(self, header.run)
 
-    def recorded(self, run: str) -> RecordedHistory | None:
-        """Begin a run whose history is its record; return that history when contracts need one."""
-        history = RecordedHistory(self.policy) if self._judged else None
-        with self._lock:
-            if run in self._runs:
-                raise UsageError(f"Run {run!r} is governed already.", hint="Give each run an id of its own.")
-            self._over.pop(run, None)
-            self._runs[run] = RunState(self.policy, history)
-        return history
-
-    @contextlib.contextmanager
-    def inside(self, run: str, agent: str = "") -> Iterator[None]:
-        """Join a run in this context (and act as `agent`) without ending it; an outer run wins."""
-        joined = _RUN.set(_RUN.get() or run)
-        named = _AGENT.set(agent or _AGENT.get())
-        try:
-            yield
-        finally:
-            _AGENT.reset(named)
-            _RUN.reset(joined)
-
-    @contextlib.contextmanager
-    def acting(self, agent: str) -> Iterator[None]:
-        """Name the agent that acts in this context."""
-        token = _AGENT.set(agent)
-        try:
-            yield
-        finally:
-            _AGENT.reset(token)
-
-    def end(self, run: str, status: str = "completed") -> tuple[Any, ...]:
-        """Forget a run (its budgets with it); return the final verdicts of its contracts.
-
-        What is proposed in it later, by a thread that was left behind, is blocked until the run is
-        entered again.
-        """
-        with self._lock:
-            state = self._runs.pop(run, None)
-            if self.guard is not None:
-                self.guard.forget(run)
-            self._over[run] = None
-            if len(self._over) > MAX_RUNS:
-                del self._over[next(iter(self._over))]
-        if state is None or state.history is None:
-            return ()
-        with state.held(self.policy.seconds):
-            return state.history.end(status)
-
-    def state_of(self, run: str) -> RunState:
-        """Return the state of a run, made when it is new; raise Refusal when there are too many."""
-        found = self._runs.get(run)
-        if found is not None:
-            return found
-        with self._lock:
-            found = self._runs.get(run)
-            if found is None:
-                if run in self._over:
-                    raise refuse("run-over", f"Run {run!r} has ended.", "budget")
-                if len(self._runs) >= MAX_RUNS:
-                    raise refuse("budget:runs", f"{MAX_RUNS} runs are live; end some.", "budget")
-                found = self._runs[run] = RunState(self.policy, self._new_history())
-            return found
-
     def quarantine(self, agent: str, reason: str) -> None:
         """Put an agent out of action in every run until `release`; logged."""
         self.quarantined[agent] = reason
-        self._note(agent=agent, rule="quarantine", reason=reason, outcome="block")
+        self._minutes.note(agent=agent, rule="quarantine", reason=reason, outcome="block")
 
     def release(self, agent: str, *, run: str = "") -> None:
         """End an agent's quarantine, everywhere or the one a run imposed; logged."""
+        self._minutes.note(agent=agent, run=run, rule="quarantine:released", outcome="allow")
         self.quarantined.pop(agent, None)
-        if run in self._runs:
-            self._runs[run].blocks.pop(agent, None)
-        self._note(agent=agent, run=run, rule="quarantine:released", outcome="allow")
+        if run in self._states:
+            self._states[run].blocks.pop(agent, None)
 
     # -- decisions --------------------------------------------------------------------------
 
@@ -227,59 +116,60 @@ class Governor:
     ) -> Proposal:
         """Return a proposal that holds a frozen copy of `value`; agent and run default to the context's.
 
-        A value that is no JSON cannot be frozen; its proposal says so (`malformed`) and is blocked.
+        A value that is no JSON, or a name that is no text, cannot be frozen; the proposal says so
+        (`malformed`) and is blocked.
         """
         malformed = ""
         try:
             payload = pack(value)
         except Exception as failure:  # a user's object may raise anything while it is looked at
             payload, malformed = pack_or_refuse(value), str(failure) or type(failure).__name__
-        return Proposal(
-            _RUN.get() or run or "default", agent or _AGENT.get(), kind, name, payload, role, identity, id,
-            to, malformed,
-        )  # fmt: skip
+        run, agent = RUN.get() or run or "default", agent or AGENT.get()
+        if not (type(name) is type(agent) is type(run) is type(kind) is type(role) is str):
+            texts = [_exact(text) for text in (kind, name, agent, run, role)]
+            if None in texts:
+                malformed = "A kind, name, agent, run or role is no text."
+            kind, name, agent, run, role = (text or "" for text in texts)
+        return Proposal(run, agent, kind, name, payload, role, identity, id, to, malformed)
 
     def decide(self, proposal: Proposal) -> Ruling:
         """Return the ruling on a proposal; never raises, whatever goes wrong is a block."""
         try:
             grant, payload = self._permitted(proposal)
-            for check in self._checks:
-                seen = msgspec.structs.replace(proposal, payload=payload)
-                answer = ask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
-                payload = self._heeded(seen, answer, _rule(check))
-            if self.guard is not None and proposal.kind in SCREENED:
-                grant, payload = self._screened(grant, self.guard.screen(proposal, payload))
-            ruling = self._admit(proposal, grant, payload)
+            if self._checks or self.guard is not None:
+                grant, payload = self._examined(proposal, grant, payload)
+            return self._admit(proposal, grant, payload)
         except Refusal as refusal:
-            ruling = self.blocked(proposal, refusal)
-            if self._may_escalate(ruling):
-                ruling = self._escalated(ruling, self._asked_person(ruling))
+            if self._escalate is not None and refusal.rule.startswith(ESCALATED):
+                return self._escalated(proposal, refusal)
+            return self.blocked(proposal, refusal)
         except Exception as failure:  # the governor blocks what it cannot judge
-            ruling = self.blocked(proposal, _broken(failure))
-        return ruling
+            return self.blocked(proposal, broken(failure))
 
     async def adecide(self, proposal: Proposal) -> Ruling:
         """Like `decide`, for checks and escalations that wait; a cancelled call reserves nothing."""
         try:
             grant, payload = self._permitted(proposal)
-            for check in self._checks:
-                seen = msgspec.structs.replace(proposal, payload=payload)
-                answer = await aask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
-                payload = self._heeded(seen, answer, _rule(check))
-            if self.guard is not None and proposal.kind in SCREENED:
-                grant, payload = self._screened(grant, await self.guard.ascreen(proposal, payload))
-            ruling = self._admit(proposal, grant, payload)
+            if self._checks or self.guard is not None:
+                grant, payload = await self._aexamined(proposal, grant, payload)
+            return self._admit(proposal, grant, payload)
         except Refusal as refusal:
-            ruling = self.blocked(proposal, refusal)
-            if self._may_escalate(ruling):
-                ruling = self._escalated(ruling, await self._aasked_person(ruling))
+            if self._escalate is not None and refusal.rule.startswith(ESCALATED):
+                return await self._aescalated(proposal, refusal)
+            return self.blocked(proposal, refusal)
         except Exception as failure:  # the governor blocks what it cannot judge
-            ruling = self.blocked(proposal, _broken(failure))
-        return ruling
+            return self.blocked(proposal, broken(failure))
 
     def require(self, proposal: Proposal) -> Ruling:
         """Return the ruling when the proposal may run; raise Blocked otherwise."""
         ruling = self.decide(proposal)
+        if not ruling.allowed:
+            raise Blocked(ruling)
+        return ruling
+
+    async def arequire(self, proposal: Proposal) -> Ruling:
+        """Like `require`, for checks that wait."""
+        ruling = await self.adecide(proposal)
         if not ruling.allowed:
             raise Blocked(ruling)
         return ruling
@@ -290,34 +180,49 @@ class Governor:
         """Say what came of an allowed proposal: the outcome, and the tokens it really used.
 
         `outcome` is the value, or for `ok` False {"type", "message", "retryable", "retry_after_ms"}.
+        Never raises, since the action has happened: when it cannot be booked, the run is blocked from here
+        on, and a line that cannot be written is written before the next decision or blocks it.
         """
         proposal = ruling.proposal
-        if ruling.allowed and proposal.kind == "tool_call":
-            self._health.note(proposal.name, ok=ok, now=self._timer())
-        state = self._runs.get(proposal.run)
-        if state is None or not ruling.allowed:
+        state = self._states.get(proposal.run)
+        if not ruling.allowed:
             return
-        with state.held(self.policy.seconds):
-            state.settle(ruling.ticket, tokens)
-            if state.history is not None:
-                state.history.observe(ruling, outcome, ok=ok, now=self._clock())
-            if self.guard is not None and proposal.kind == "tool_call" and ok and outcome is not None:
-                self.guard.confirm_result(proposal.run, proposal.name, unpack(pack_or_refuse(outcome)))
-            if self.audit is not None:
-                self.audit.append(
-                    "finish", self._clock(), run=proposal.run, agent=proposal.agent, kind=proposal.kind,
-                    name=proposal.name, id=proposal.id, ticket=ruling.ticket, ok=ok,
-                )  # fmt: skip
+        try:
+            if proposal.kind == "tool_call":
+                self._health.note(proposal.name, ok=ok, now=self._timer())
+            if state is None:
+                return
+            with state.held(self.policy.seconds):
+                state.settle(ruling.ticket, tokens)
+                if state.history is not None:
+                    state.history.observe(ruling, outcome, ok=ok, now=self._moment())
+                if self.guard is not None and proposal.kind == "tool_call" and ok and outcome is not None:
+                    self.guard.confirm_result(
+                        proposal.run, proposal.name, unpack(pack_or_refuse(outcome)), ruling.args
+                    )
+        except Exception as failure:  # what happened is not known, so nothing more may happen
+            if state is not None:
+                reason = f"What came of {proposal.name!r} could not be booked: {failure}"[:500]
+                state.closed = refuse("run-broken", reason, "internal", action="report it to a person")
+        self._minutes.finished(
+            run=proposal.run, agent=proposal.agent, kind=proposal.kind, name=proposal.name,
+            id=proposal.id, ticket=ruling.ticket, ok=ok,
+        )  # fmt: skip
+
+    def interrupt(self, ruling: Ruling) -> None:
+        """Say that an allowed action was put off half-way: what it reserved stays used, nobody failed."""
+        if ruling.allowed and ruling.proposal.kind == "tool_call":
+            self._health.give_back(ruling.proposal.name)
 
     def abandon(self, ruling: Ruling) -> None:
         """Take back an allowed proposal that never began: its reservation is free again."""
-        state = self._runs.get(ruling.proposal.run)
+        state = self._states.get(ruling.proposal.run)
         if ruling.allowed and ruling.proposal.kind == "tool_call":
             self._health.give_back(ruling.proposal.name)
         if state is not None and ruling.allowed:
             with state.held(self.policy.seconds):
                 state.give_back(ruling.ticket)
-            self._note(
+            self._minutes.note(
                 run=ruling.proposal.run, agent=ruling.proposal.agent, rule="abandoned", ticket=ruling.ticket
             )
 
@@ -333,19 +238,42 @@ class Governor:
         grant = self.rulebook.grant(agent, proposal.role, proposal.kind, proposal.name)
         if not grant.allowed:
             raise refuse(grant.rule, grant.reason, "permission", action="use something that is allowed")
-        for other in proposal.to if proposal.kind == "message" else ():
-            heard = self.rulebook.grant(agent, proposal.role, "message", other)
-            if not heard.allowed:
-                raise refuse(heard.rule, heard.reason, "permission")
-        payload = check_arguments(proposal, grant) if grant.bounded else proposal.payload
+        if proposal.to and proposal.kind == "message":
+            for other in proposal.to:
+                heard = self.rulebook.grant(agent, proposal.role, "message", other)
+                if not heard.allowed:
+                    raise refuse(heard.rule, heard.reason, "permission")
+        if grant.tests or grant.foreseen:
+            return grant, check_arguments(proposal, grant)
+        return grant, proposal.payload
+
+    def _examined(self, proposal: Proposal, grant: Grant, payload: Payload) -> tuple[Grant, Payload]:
+        """Return the grant and what own checks and the lineage guard leave of the payload."""
+        for check in self._checks:
+            seen = msgspec.structs.replace(proposal, payload=payload)
+            answer = ask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
+            payload = self._heeded(seen, answer, _rule(check))
+        if self.guard is not None and proposal.kind in SCREENED:
+            return self._screened(proposal, grant, payload, self.guard.screen(proposal, payload))
+        return grant, payload
+
+    async def _aexamined(self, proposal: Proposal, grant: Grant, payload: Payload) -> tuple[Grant, Payload]:
+        for check in self._checks:
+            seen = msgspec.structs.replace(proposal, payload=payload)
+            answer = await aask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
+            payload = self._heeded(seen, answer, _rule(check))
+        if self.guard is not None and proposal.kind in SCREENED:
+            return self._screened(proposal, grant, payload, await self.guard.ascreen(proposal, payload))
         return grant, payload
 
     def _heeded(self, proposal: Proposal, answer: Any, rule: str) -> Payload:
         """Return the payload after a check; a rewrite is held to the bounds again."""
         wish = heed(answer, rule=rule)
-        return proposal.payload if wish is None else self._rewritten(proposal, wish)
+        return proposal.payload if wish is None else rewritten(self._permitted, proposal, wish)
 
-    def _screened(self, grant: Grant, judged: Judgement) -> tuple[Grant, Payload]:
+    def _screened(
+        self, proposal: Proposal, grant: Grant, payload: Payload, judged: Judgement
+    ) -> tuple[Grant, Payload]:
         """Return the grant, named after the lineage rule that spoke, and what may be sent."""
         if judged.outcome is Outcome.ALLOW and judged.rule == "lineage":
             return grant, judged.payload
@@ -353,85 +281,12 @@ class Governor:
             noted = msgspec.structs.replace(
                 grant, rule=judged.rule, reason=judged.reason, evidence=judged.evidence
             )
-            return noted, judged.payload
+            changed = judged.payload
+            if grant.bounded and changed != payload:  # a repaired value is held to the bounds again
+                changed = check_arguments(msgspec.structs.replace(proposal, payload=changed), grant)
+            return noted, changed
         error = ToolError("lineage", judged.directive, judged.rule == "lineage:again", 0, judged.directive)
         raise Refusal(judged.rule, judged.reason, error, judged.evidence)
-
-    def _rewritten(self, proposal: Proposal, wish: Rewrite) -> Payload:
-        return self._permitted(msgspec.structs.replace(proposal, payload=pack(wish.value)))[1]
-
-    def _admit(self, proposal: Proposal, grant: Grant, payload: Payload) -> Ruling:
-        """Reserve, ask the contracts, log and commit, in one hold of the run's lock."""
-        state = self.state_of(proposal.run)
-        now = self._timer()
-        acts = proposal.kind == "tool_call"
-        with state.held(self.policy.seconds):
-            if acts:
-                self._health.require(proposal.name, now)
-            ticket = next(self._tickets)
-            try:
-                state.require_trust(proposal.agent, self.policy.quarantine)
-                state.reserve(ticket, proposal, grant, now, self._cost_of(proposal))
-                notes: tuple[str, ...] = ()
-                if state.history is not None:
-                    payload, notes = self._lawful(state.history, proposal, payload)
-                seconds = self._share_of_time(state, proposal, now) if acts else 0.0
-                ruling = self._ruled(proposal, grant, payload, notes, ticket, seconds)
-                self._log(ruling)
-                if state.history is not None:
-                    state.history.commit(ruling, self._clock())
-            except BaseException:
-                state.give_back(ticket)
-                if acts:
-                    self._health.give_back(proposal.name)
-                raise
-            return ruling
-
-    def _share_of_time(self, state: RunState, proposal: Proposal, now: float) -> float:
-        """Return the seconds this call may take (0: no limit); the allocation is logged."""
-        shares = state.share_time(proposal.name, now)
-        if not shares:
-            return 0.0
-        told = tuple(
-            f"{share.tool}: {share.seconds:.3f} s"
-            + (f", in time with {share.chance:.0%}" if share.chance is not None else "")
-            for share in shares
-        )
-        self._note(run=proposal.run, agent=proposal.agent, rule="budget:time", evidence=told)
-        return shares[0].seconds
-
-    def _lawful(
-        self, history: History, proposal: Proposal, payload: Payload
-    ) -> tuple[Payload, tuple[str, ...]]:
-        """Return what the contracts let run, and their warnings; raise Refusal when they do not."""
-        judged = msgspec.structs.replace(proposal, payload=payload)
-        found = history.peek(judged, self._clock(), self.policy.seconds)
-        if found.mild and self._rewrite is not None:
-            reason = found.mild[0]
-            value = ask(self._rewrite, (judged, reason), seconds=self.policy.seconds, rule="rewrite")
-            payload = self._rewritten(proposal, Rewrite(value, reason))
-            judged = msgspec.structs.replace(proposal, payload=payload)
-            found = history.peek(judged, self._clock(), self.policy.seconds)
-        found.enforce()
-        return payload, found.warnings
-
-    def _ruled(
-        self,
-        proposal: Proposal,
-        grant: Grant,
-        payload: Payload,
-        notes: tuple[str, ...],
-        ticket: int,
-        seconds: float = 0.0,
-    ) -> Ruling:
-        same = payload is proposal.payload or bytes(payload) == bytes(proposal.payload)
-        proposed = digest(proposal.payload)
-        return Ruling(
-            Outcome.ALLOW if same else Outcome.REWRITE, grant.rule,
-            grant.reason or ("" if same else "brought within bounds"), proposal, payload,
-            (*grant.evidence, *notes), proposed,
-            proposed if same else digest(payload), None, ticket, seconds,
-        )  # fmt: skip
 
     def blocked(self, proposal: Proposal, refusal: Refusal) -> Ruling:
         """Return the ruling that refuses a proposal; it is logged and counts for quarantine."""
@@ -443,107 +298,58 @@ class Governor:
             with contextlib.suppress(Exception):  # it is blocked already
                 self.state_of(proposal.run).blame(proposal.agent)
         with contextlib.suppress(Exception):  # it is blocked already; nothing can be more closed
-            self._log(ruling)
+            self._minutes.decided(ruling)
         return ruling
-
-    def _cost_of(self, proposal: Proposal) -> tuple[int, float | None]:
-        """Return the tokens to set aside and what they cost (None: nobody knows the price)."""
-        if proposal.kind != "model_call":
-            return 0, 0.0
-        tokens = self._tokens_of(proposal)
-        price = self.policy.prices.get(proposal.name)
-        return tokens, None if price is None else tokens * max(price.tokens_in, price.tokens_out) / 1e6
 
     # -- escalation -------------------------------------------------------------------------
 
-    def _may_escalate(self, ruling: Ruling) -> bool:
-        return self._escalate is not None and ruling.rule.startswith(("capability:", "contract:"))
-
-    def _asked_person(self, ruling: Ruling) -> Any:
+    def _escalated(self, proposal: Proposal, refusal: Refusal) -> Ruling:
+        """Return the ruling after a person's word on a block; everything else still holds."""
+        ruling = self.blocked(proposal, refusal)
         try:
-            return ask(self._escalate or _nobody, (ruling,), seconds=self.policy.seconds, rule="escalate")
-        except Refusal as refusal:
-            return refusal
+            answer = ask(self._escalate or _nobody, (ruling,), seconds=self.policy.seconds, rule="escalate")
+            grant, payload, anew = self._overruled(proposal, refusal, answer)
+            if anew:
+                grant, payload = self._examined(proposal, grant, payload)
+            return self._admit(proposal, grant, payload, overruled=refusal.checked is not None)
+        except Refusal as again:
+            return self.blocked(proposal, again)
+        except Exception as failure:  # the governor blocks what it cannot judge
+            return self.blocked(proposal, broken(failure))
 
-    async def _aasked_person(self, ruling: Ruling) -> Any:
+    async def _aescalated(self, proposal: Proposal, refusal: Refusal) -> Ruling:
+        ruling = self.blocked(proposal, refusal)
         try:
-            return await aask(
+            answer = await aask(
                 self._escalate or _nobody, (ruling,), seconds=self.policy.seconds, rule="escalate"
             )
-        except Refusal as refusal:
-            return refusal
-
-    def _escalated(self, ruling: Ruling, answer: Any) -> Ruling:
-        """Return the ruling after a person's word; budgets, quarantine and breakers still hold."""
-        proposal = ruling.proposal
-        rule = f"escalate:{ruling.rule}"
-        try:
-            if isinstance(answer, Refusal):
-                raise answer
-            wish = heed(answer, rule=rule)
-            payload = proposal.payload if wish is None else pack(wish.value)
-            state = self.state_of(proposal.run)
-            grant = self.rulebook.grant(proposal.agent, proposal.role, proposal.kind, proposal.name)
-            with state.held(self.policy.seconds):
-                if proposal.kind == "tool_call":
-                    self._health.require(proposal.name, self._timer())
-                ticket = next(self._tickets)
-                state.reserve(ticket, proposal, grant, self._timer(), self._cost_of(proposal))
-                try:
-                    granted = msgspec.structs.replace(grant, rule=rule)
-                    decided = self._ruled(proposal, granted, payload, (ruling.reason,), ticket)
-                    self._log(decided)
-                    if state.history is not None:
-                        state.history.commit(decided, self._clock())
-                except BaseException:
-                    state.give_back(ticket)
-                    raise
-                return decided
-        except Refusal as refusal:
-            return self.blocked(proposal, refusal)
+            grant, payload, anew = self._overruled(proposal, refusal, answer)
+            if anew:
+                grant, payload = await self._aexamined(proposal, grant, payload)
+            return self._admit(proposal, grant, payload, overruled=refusal.checked is not None)
+        except Refusal as again:
+            return self.blocked(proposal, again)
         except Exception as failure:  # the governor blocks what it cannot judge
-            return self.blocked(proposal, _broken(failure))
+            return self.blocked(proposal, broken(failure))
 
-    # -- the log ----------------------------------------------------------------------------
-
-    def _log(self, ruling: Ruling) -> None:
-        if self.audit is not None:
-            self.audit.decision(ruling, self._clock())
-
-    def _note(self, **fields: Any) -> None:
-        if self.audit is not None:
-            self.audit.append("note", self._clock(), **fields)
-
-    def _new_history(self) -> History | None:
-        return History(self.policy) if self._judged else None
-
-
-def estimate_tokens(proposal: Proposal) -> int:
-    """Return a request's tokens, guessed high: a quarter of its bytes, plus what it lets the model write.
-
-    Without `max_tokens` in the request 1,024 are assumed for the answer.
-    """
-    value = proposal.value
-    request = value if isinstance(value, dict) else {}
-    limits = [request.get(key) for key in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
-    wanted = next((limit for limit in limits if type(limit) is int), 1024)
-    choices = request.get("n")
-    return max(0, wanted) * (choices if type(choices) is int else 1) + len(proposal.payload) // 4
+    def _overruled(self, proposal: Proposal, refusal: Refusal, answer: Any) -> tuple[Grant, Payload, bool]:
+        """Return the grant by a person's word, the payload, and whether it must be examined (anew)."""
+        rule = f"escalate:{refusal.rule}"
+        wish = heed(answer, rule=rule)
+        if refusal.checked is not None:  # a contract spoke: everything before it had let this pass
+            grant, payload = refusal.checked
+            if wish is not None:
+                payload = rewritten(self._permitted, proposal, wish)
+        else:
+            grant = self.rulebook.grant(proposal.agent, proposal.role, proposal.kind, proposal.name)
+            payload = proposal.payload if wish is None else pack(wish.value)
+        granted = msgspec.structs.replace(grant, rule=rule, evidence=(refusal.reason,), tests=(), foreseen=())
+        return granted, payload, refusal.checked is None or wish is not None
 
 
-def refuse(rule: str, reason: str, category: str, *, action: str = "", wait: float = 0.0) -> Refusal:
-    """Return a Refusal with its structured error; `wait` is in seconds."""
-    error = ToolError(category, reason, wait > 0, int(wait * 1000), action)
-    return Refusal(rule, reason, error)
-
-
-def _broken(failure: Exception) -> Refusal:
-    if isinstance(failure, (RefusedValue, UsageError)):
-        return refuse("malformed", str(failure), "invalid", action="send plain JSON values")
-    return refuse(
-        "error", f"It could not be judged: {type(failure).__name__}: {failure}"[:500], "internal",
-        action="report it to a person",
-    )  # fmt: skip
+def _exact(text: Any) -> str | None:
+    """Return a text as a plain str, whatever class it is of; None when it is no text."""
+    return str.__str__(text) if isinstance(text, str) else None
 
 
 def _rule(check: Check) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct
 
 from masfire.governance.answers import ask
+from masfire.governance.retrying import Retries
 from masfire.governance.ruling import Proposal, Refusal, Ruling, ToolError
 from masfire.trace.model import Action, Body, Message, Observation, Step
-from masfire.trace.payload import pack_or_refuse
+from masfire.trace.payload import Payload, pack_or_refuse
 
 if TYPE_CHECKING:
+    from masfire.contracts.engine import Engine
     from masfire.contracts.model import Contract, StepVerdict, Verdict
     from masfire.governance.policy import Policy
 
@@ -34,30 +35,41 @@ class Findings(Struct, frozen=True):
             raise Refusal(rule, reason, error, evidence)
 
 
+NOTHING = Findings()
+
+
 class History:
     """Guards one run's engine: peeks at proposals, commits what was carried out."""
 
     def __init__(self, policy: Policy) -> None:
-        from masfire.contracts.engine import Engine
-
-        self.contracts: tuple[Contract, ...] = (*policy.contracts, *(built_in() if policy.retries else ()))
+        self.contracts: tuple[Contract, ...] = tuple(policy.contracts)
         self._by_id = {contract.id: contract for contract in self.contracts}
-        self._engine = Engine(self.contracts)
+        self._engine = _engine_of(self.contracts)
+        self._retries = Retries() if policy.retries else None
         self._foreign = any(_runs_foreign_code(contract) for contract in self.contracts)
         self._at: dict[int, int] = {}
         self._stuck = ""
         self.length = 0
 
     def peek(self, proposal: Proposal, now: float, seconds: float) -> Findings:
-        """Return what the contracts say; code of the user's own may think for `seconds`."""
+        """Return what the contracts say; code of the user's own may think for `seconds`.
+
+        Raise Refusal when a failed call is repeated against its error's word.
+        """
+        if self._retries is not None and proposal.kind == "tool_call":
+            self._retries.require(proposal.agent, proposal.name, proposal.payload, now)
+        if self._engine is None:
+            return NOTHING
         return self.peek_step(self.step_of(proposal, now), seconds)
 
     def step_of(self, proposal: Proposal, now: float) -> Step:
         """Return the step that a proposal would become."""
-        return _step(proposal, self.length, now)
+        return _step(proposal, proposal.payload, self.length, now)
 
     def peek_step(self, step: Step, seconds: float) -> Findings:
         """Return what the contracts say of a step that may become the next one."""
+        if self._engine is None:
+            return NOTHING
         if self._stuck:
             raise _unsure(self._stuck)
         if not self._foreign:
@@ -70,16 +82,25 @@ class History:
 
     def commit(self, ruling: Ruling, now: float) -> None:
         """Make an allowed proposal history, as it is carried out."""
-        proposal = ruling.proposal
-        carried = msgspec.structs.replace(proposal, payload=ruling.payload)
+        proposal, index = ruling.proposal, self.length
         if proposal.kind in RESULTS:
-            self._at[ruling.ticket] = self.length
-        self.take(_step(carried, self.length, now))
+            self._at[ruling.ticket] = index
+        if self._engine is not None:
+            self.take(_step(proposal, ruling.payload, index, now))
+            return
+        if self._retries is not None and proposal.kind == "tool_call":
+            self._retries.called(index, proposal.agent, proposal.name, ruling.payload)
+        self.length = index + 1
 
     def observe(self, ruling: Ruling, outcome: Any, *, ok: bool, now: float) -> None:
         """Make what came of an action history."""
         at = self._at.pop(ruling.ticket, None)
         if at is None:
+            return
+        if self._engine is None:
+            if self._retries is not None:
+                self._retries.ended(at, self.length, now, error=outcome, ok=ok)
+            self.length += 1
             return
         value = outcome if ruling.proposal.kind == "model_call" and ok else (
             {"value": outcome} if ok else {"error": outcome}
@@ -90,11 +111,16 @@ class History:
 
     def take(self, step: Step) -> None:
         """Make a step history."""
-        self._engine.commit(step)
+        if self._retries is not None:
+            self._retries.take(step)
+        if self._engine is not None:
+            self._engine.commit(step)
         self.length = step.step + 1
 
     def end(self, status: str) -> tuple[Verdict, ...]:
-        """End the run; return the final verdicts."""
+        """End the run; return the final verdicts of the policy's contracts."""
+        if self._engine is None:
+            return ()
         self._engine.end(status)
         return self._engine.verdicts()
 
@@ -119,19 +145,13 @@ class History:
         return Findings(tuple(hard), tuple(mild) if len(mild) == len(hard) else (), tuple(warnings))
 
 
-def built_in() -> tuple[Contract, ...]:
-    """Return the two contracts about structured tool errors.
+def _engine_of(contracts: tuple[Contract, ...]) -> Engine | None:
+    """Return the engine that judges a policy's contracts; None when there is nothing to judge."""
+    if not contracts:
+        return None
+    from masfire.contracts.engine import Engine
 
-    An error that is not retryable is not retried with the same arguments; a retry waits at least
-    `retry_after_ms`.
-    """
-    from masfire.contracts.model import Contract, Custom
-    from masfire.governance.retrying import Patience, Resignation
-
-    return (
-        Contract("masfire.no-retry-of-final-errors", (Custom(Resignation),)),
-        Contract("masfire.retry-waits", (Custom(Patience),)),
-    )
+    return Engine(contracts)
 
 
 def _explained(verdict: StepVerdict) -> tuple[str, tuple[str, ...]]:
@@ -144,12 +164,12 @@ def _explained(verdict: StepVerdict) -> tuple[str, tuple[str, ...]]:
     return (f"{reason} ({saw})" if saw else reason), evidence
 
 
-def _step(proposal: Proposal, index: int, now: float) -> Step:
+def _step(proposal: Proposal, payload: Payload, index: int, now: float) -> Step:
     body: Body
     if proposal.kind == "message":
-        body = Message(proposal.to, proposal.payload)
+        body = Message(proposal.to, payload)
     else:
-        body = Action(proposal.kind, proposal.name, proposal.payload, id=proposal.id)
+        body = Action(proposal.kind, proposal.name, payload, id=proposal.id)
     return Step(index, now, proposal.agent, body, proposal.role)
 
 

@@ -61,9 +61,8 @@ class Court(Protocol):
     def waits(self) -> bool:
         """Return whether a decision may have to be awaited."""
 
-    @property
-    def guard(self) -> object | None:
-        """Return the lineage guard, if messages are screened."""
+    guard: Any
+    """The lineage guard, if messages are screened."""
 
     def recorded(self, run: str) -> RecordedHistory | None:
         """Begin a run whose history is its record."""

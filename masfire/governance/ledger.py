@@ -1,52 +1,46 @@
-"""What a run and its agents have used up: reservations before, settlements after."""
+"""What a run and its agents have used up: reservations before, settlements after; what a request may cost."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from masfire.governance.capabilities import Limits
-from masfire.governance.ruling import Refusal, ToolError
-
-
-class Cost(Struct, frozen=True, gc=False):
-    """What an action uses: one step, tokens (in and out), money in the policy's currency."""
-
-    steps: int = 1
-    tokens: int = 0
-    money: float = 0.0
+from masfire.governance.ruling import Proposal, Refusal, ToolError
 
 
 class Account:
     """What one agent, or a whole run, has used; the caller holds the run's lock."""
 
-    __slots__ = ("calls", "limits", "money", "name", "since", "steps", "tokens")
+    __slots__ = ("calls", "limits", "money", "name", "shared", "since", "steps", "tokens")
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: Limits, whole: Account | None = None) -> None:
         self.name, self.limits = name, limits
         self.steps = self.tokens = 0
         self.money = 0.0
         self.since: float | None = None
         self.calls: dict[str, int] = {}
+        self.shared: tuple[Account, ...] = (self,) if whole is None else (self, whole)
+        """The accounts that pay for what this one's owner does."""
 
-    def afford(self, cost: Cost, now: float) -> None:
-        """Raise Refusal when the cost does not fit what is left; `now` is in seconds, monotonic."""
+    def afford(self, tokens: int, money: float, now: float) -> None:
+        """Raise Refusal when one more step at this cost does not fit; `now` is in seconds, monotonic."""
         limits = self.limits
-        if limits.steps is not None and self.steps + cost.steps > limits.steps:
+        if limits.steps is not None and self.steps + 1 > limits.steps:
             raise self._spent("steps", limits.steps)
-        if limits.tokens is not None and self.tokens + cost.tokens > limits.tokens:
+        if limits.tokens is not None and self.tokens + tokens > limits.tokens:
             raise self._spent("tokens", limits.tokens)
-        if limits.money is not None and self.money + cost.money > limits.money + 1e-12:
+        if limits.money is not None and self.money + money > limits.money + 1e-12:
             raise self._spent("money", limits.money)
         if limits.seconds is not None and self.since is not None and now - self.since > limits.seconds:
             raise self._spent("seconds", limits.seconds)
 
-    def add(self, cost: Cost, now: float, sign: int = 1) -> None:
-        """Book a cost, or take it back with `sign` -1."""
+    def add(self, steps: int, tokens: int, money: float, now: float) -> None:
+        """Book a cost, or take one back (negative)."""
         if self.since is None:
             self.since = now
-        self.steps += sign * cost.steps
-        self.tokens += sign * cost.tokens
-        self.money += sign * cost.money
+        self.steps += steps
+        self.tokens += tokens
+        self.money += money
 
     def left(self) -> dict[str, float]:
         """Return what is left of each limited resource but time."""
@@ -68,9 +62,24 @@ class Account:
 
 
 class Reservation(Struct, gc=False):
-    """What was set aside for one action until it is settled."""
+    """What was set aside for one action until it is settled; its owner's account comes first."""
 
     accounts: tuple[Account, ...]
-    cost: Cost
-    counted: str = ""
-    """The key under which the agent's calls of this name are counted, or empty."""
+    tokens: int
+    money: float
+    counted: tuple[tuple[str, int], ...] = ()
+    """The rules by which the owner's calls of this name are counted."""
+
+
+def estimate_tokens(proposal: Proposal) -> int:
+    """Return a request's tokens, guessed high: a quarter of its bytes, plus what it lets the model write.
+
+    Without `max_tokens` in the request 1,024 are assumed for the answer.
+    """
+    value = proposal.value
+    request = value if isinstance(value, dict) else {}
+    limits = [request.get(key) for key in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
+    wanted = next((limit for limit in limits if type(limit) is int), 1024)
+    choices = request.get("n")
+    many = choices if type(choices) is int and choices > 0 else 1
+    return max(0, wanted) * many + len(proposal.payload) // 4

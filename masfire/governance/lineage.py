@@ -18,7 +18,7 @@ from masfire.errors import UsageError
 from masfire.governance.answers import aask, ask
 from masfire.governance.policy import MODES, Lineage
 from masfire.governance.ruling import Outcome, Proposal, Refusal, ToolError
-from masfire.governance.screening import Classes, Colour, Confirmed, Finding, edited, span_of
+from masfire.governance.screening import Classes, Colour, Confirmed, Finding, edited, repeats, span_of
 from masfire.trace.limits import exceeds_depth
 from masfire.trace.payload import EMPTY, Payload, pack, unpack
 
@@ -71,17 +71,21 @@ class LineageGuard:
         for statement in statements_of(value):
             confirmed.add(statement, source)
 
-    def confirm_result(self, run: str, tool: str, value: Any) -> None:
+    def confirm_result(self, run: str, tool: str, value: Any, args: Any = None) -> None:
         """Add what a tool gave back, unless it contradicts what was confirmed before.
 
-        A tool that was called with a wrong argument repeats it; that confirms nothing.
+        A tool that was called with a wrong argument repeats it; that confirms nothing. Nor do statements
+        confirm anything that only repeat what the call's arguments said without being confirmed.
         """
         confirmed = self._of(run)
         if not self.rules.tools_trusted:
             return
         found = statements_of(value)
-        if not any(confirmed.judge(one, self._grounded).colour is Colour.RED for one in found):
-            for statement in found:
+        if any(confirmed.judge(one, self._grounded).colour is Colour.RED for one in found):
+            return
+        told = [one for one in statements_of(args) if confirmed.judge(one).colour is not Colour.GREEN]
+        for statement in found:
+            if not told or not repeats(statement, told):
                 confirmed.add(statement, f"result of {tool}")
 
     def forget(self, run: str) -> None:

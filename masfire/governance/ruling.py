@@ -149,6 +149,8 @@ class Refusal(Exception):
     def __init__(self, rule: str, reason: str, error: ToolError, evidence: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.rule, self.reason, self.error, self.evidence = rule, reason, error, evidence
+        self.checked: tuple[Any, Payload] | None = None
+        """When a contract refuses: the grant and the payload that had passed everything before."""
 
 
 class Allow(Struct, frozen=True):

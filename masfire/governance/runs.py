@@ -8,12 +8,14 @@ import msgspec
 
 from masfire.governance.capabilities import Grant, Limits
 from masfire.governance.history import History
-from masfire.governance.ledger import Account, Cost, Reservation
+from masfire.governance.ledger import Account, Reservation
 from masfire.governance.policy import Breaker, Policy
 from masfire.governance.ruling import Proposal, Refusal, ToolError
 from masfire.governance.timing import Share, allocate
 
 NO_LIMITS = Limits()
+MAX_RESERVED = 65_536
+"""Actions of a run that may be under way at once; of an older one the estimate stands for good."""
 
 
 class RunState:
@@ -29,11 +31,14 @@ class RunState:
         self._time = policy.time_budget
         self._done: list[str] = []
         self._began: float | None = None
+        self.closed: Refusal | None = None
+        """Why nothing more is decided in this run, or None."""
         self._lock = threading.RLock()
+        self.acquire, self.release = self._lock.acquire, self._lock.release
 
     def held(self, seconds: float) -> RunState:
         """Take the run's lock until the end of the `with`; raise Refusal when it is not free in `seconds`."""
-        if not self._lock.acquire(timeout=seconds):
+        if not self.acquire(timeout=seconds):
             reason = f"Another decision of this run has not ended within {seconds:g} s."
             error = ToolError("internal", reason, retryable=True, retry_after_ms=1000)
             raise Refusal("timeout:lock", reason, error)
@@ -59,36 +64,33 @@ class RunState:
         self, ticket: int, proposal: Proposal, grant: Grant, now: float, need: tuple[int, float | None]
     ) -> None:
         """Set aside what the action may use; raise Refusal when an account cannot afford it."""
-        limits = grant.limits
-        account = self.accounts.get(proposal.agent)
+        limits, agent = grant.limits, proposal.agent
+        account = self.accounts.get(agent)
         if account is None:
-            account = self.accounts[proposal.agent] = Account(proposal.agent, limits or NO_LIMITS)
-        whole = self._whole
+            account = self.accounts[agent] = Account(agent, limits or NO_LIMITS, self._whole)
+        elif limits is not None and limits is not account.limits:
+            account.limits = limits  # a role that was not declared before brings its own
         tokens, money = need
         if money is None:
-            if any(one is not None and one.limits.money is not None for one in (account, whole)):
+            if any(one.limits.money is not None for one in account.shared):
                 reason = f"Nobody knows the price of {proposal.name!r}, and money is limited."
                 raise Refusal("budget:money", reason, ToolError("budget", reason))
             money = 0.0
-        counted = ""
-        for rule, capability in grant.capabilities:
-            money += capability.cost
-            if capability.calls is not None:
-                counted = rule
-                if account.calls.get(rule, 0) >= capability.calls:
-                    reason = f"{proposal.agent} may do {proposal.name!r} {capability.calls} times in a run."
-                    raise Refusal("budget:calls", reason, ToolError("budget", reason))
-        cost = Cost(1, tokens, money)
-        account.afford(cost, now)
-        if whole is not None:
-            whole.afford(cost, now)
-            whole.add(cost, now)
-        account.add(cost, now)
-        if counted:
-            account.calls[counted] = account.calls.get(counted, 0) + 1
-        self._reserved[ticket] = Reservation(
-            (account, whole) if whole is not None else (account,), cost, counted
-        )
+        money += grant.cost
+        for rule, most in grant.counted:
+            if account.calls.get(rule, 0) >= most:
+                reason = f"{agent} may do {proposal.name!r} {most} times in a run."
+                raise Refusal("budget:calls", reason, ToolError("budget", reason))
+        account.afford(tokens, money, now)
+        if self._whole is not None:
+            self._whole.afford(tokens, money, now)
+            self._whole.add(1, tokens, money, now)
+        account.add(1, tokens, money, now)
+        for rule, _ in grant.counted:
+            account.calls[rule] = account.calls.get(rule, 0) + 1
+        self._reserved[ticket] = Reservation(account.shared, tokens, money, grant.counted)
+        if len(self._reserved) > MAX_RESERVED:
+            del self._reserved[next(iter(self._reserved))]
 
     def share_time(self, tool: str, now: float) -> tuple[Share, ...]:
         """Return the shares of this call and of those still foreseen; raise Refusal when no time is left.
@@ -120,11 +122,9 @@ class RunState:
         held = self._reserved.pop(ticket, None)
         if held is None or tokens is None or tokens < 0:
             return
-        before = held.cost
-        share = before.money * tokens / before.tokens if before.tokens else before.money
-        change = Cost(0, tokens - before.tokens, share - before.money)
+        share = held.money * tokens / held.tokens if held.tokens else held.money
         for account in held.accounts:
-            account.add(change, 0.0)
+            account.add(0, tokens - held.tokens, share - held.money, 0.0)
 
     def give_back(self, ticket: int) -> None:
         """Free what was set aside."""
@@ -132,9 +132,9 @@ class RunState:
         if held is None:
             return
         for account in held.accounts:
-            account.add(held.cost, 0.0, -1)
-        if held.counted:
-            held.accounts[0].calls[held.counted] -= 1
+            account.add(-1, -held.tokens, -held.money, 0.0)
+        for rule, _ in held.counted:
+            held.accounts[0].calls[rule] -= 1
 
 
 class _Tool(msgspec.Struct):

@@ -122,6 +122,18 @@ class Confirmed:
         return numbers.pop() if len(numbers) == 1 and len(mine) == 1 and not numbers & set(mine) else ""
 
 
+def repeats(statement: Statement, told: Sequence[Statement]) -> bool:
+    """Return whether a statement says what was `told` before, all of it or inside other words."""
+    told_all = Known()
+    for one in told:
+        told_all.add(one)
+    if told_all.relate(statement).kind == "supports":
+        return True
+    itself = Known()
+    itself.add(statement)
+    return any(one.text in statement.text or itself.relate(one).kind == "supports" for one in told)
+
+
 def span_of(statement: Statement, text: str, start: int) -> tuple[int, int]:
     """Return where a sentence stands in its text, looking from `start`; (start, start) when it does not."""
     at = text.find(statement.text, start)
