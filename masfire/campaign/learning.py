@@ -59,16 +59,19 @@ class Lesson(Struct, frozen=True):
     notes: tuple[MistakeNote, ...]
 
 
-def failures(folder: Path, memory: Memory) -> Iterator[Failed]:
+def failures(
+    folder: Path, memory: Memory, *, only: Callable[[Trace], bool] = lambda trace: True
+) -> Iterator[Failed]:
     """Yield every failed run of a campaign folder, or of a folder of traces, diagnosed blindly.
 
     A campaign's solved control of the same system, task and seed is the clean twin to compare with.
-    Only runs that a check refused count as failed; those that nobody judged are passed over.
+    Only runs that a check refused count as failed; those that nobody judged are passed over, as are
+    those that `only` refuses (held-out tasks).
     """
     twins = _twins(folder)
     for path in _traces(folder):
         trace = read_trace(path)
-        if trace.end is None or trace.end.success is not False:
+        if trace.end is None or trace.end.success is not False or not only(trace):
             continue
         clean = twins.get(_key(trace), ())
         yield diagnosed(path, trace, memory, clean=[read_trace(twin) for twin in clean if twin != path])
@@ -93,7 +96,12 @@ def diagnosed(path: Path, trace: Trace, memory: Memory, *, clean: Sequence[Trace
 
 
 def learn(
-    folder: Path, memory: Memory, notebook: Notebook, *, watch: Callable[[], None] = lambda: None
+    folder: Path,
+    memory: Memory,
+    notebook: Notebook,
+    *,
+    watch: Callable[[], None] = lambda: None,
+    only: Callable[[Trace], bool] = lambda trace: True,
 ) -> Lesson:
     """Distil a schema from each diagnosed failure of a folder, and propose one note a subject.
 
@@ -104,7 +112,7 @@ def learn(
     stored: list[Stored] = []
     recurrences, schemata = [], []
     failed = unknown = 0
-    for one in failures(folder, memory):
+    for one in failures(folder, memory, only=only):
         watch()
         failed += 1
         if one.failure is None:

@@ -22,6 +22,7 @@ from masfire.campaign.orders import Order, Setting
 from masfire.campaign.plan import Plan
 from masfire.campaign.planfile import dump_plan
 from masfire.campaign.points import points
+from masfire.campaign.recurrence import existing, recurrences
 from masfire.campaign.results import Results
 from masfire.campaign.salvage import salvage
 from masfire.campaign.serving import Served, served
@@ -32,6 +33,8 @@ from masfire.contracts.model import Contract
 from masfire.errors import UsageError
 from masfire.faults.base import FaultSpec
 from masfire.faults.injector import Knowledge
+from masfire.knowledge.memory import Memory
+from masfire.knowledge.opening import open_store
 from masfire.metrics.rates import WITNESSED, solved_tasks
 from masfire.trace.io import read_trace
 from masfire.trace.model import Trace
@@ -57,7 +60,8 @@ class Campaign:
     """Runs a plan into a folder, and can go on after any interruption.
 
     `resume` goes on with what the folder holds; without it the folder must hold no campaign. A
-    KeyboardInterrupt leaves everything that was done. `watch` is told after each run.
+    KeyboardInterrupt leaves everything that was done. `watch` is told after each run. `memory` is the
+    address of a memory: the summary then says which failures it knew.
     """
 
     def __init__(
@@ -68,10 +72,12 @@ class Campaign:
         resume: bool = False,
         workers: int = 0,
         watch: Watcher | None = None,
+        memory: str = "",
     ) -> None:
         self.plan, self.out = plan, Path(out)
         self.workers = workers or plan.executor.workers or os.cpu_count() or 1
         self._resume = resume
+        self._memory = existing(memory) if memory else ""
         self._watch: Watcher = watch or (lambda _: None)
         self.summary: Summary | None = None
         """What the campaign came to so far; set when `run` ends, however it ends."""
@@ -98,9 +104,17 @@ class Campaign:
                     self._execute(results, model)
                     results.note("complete", True)
             finally:
-                self.summary = summarize(self.plan, self._tasks, results)
+                self.summary = self._known(summarize(self.plan, self._tasks, results), results)
                 write_summary(self.summary, self.out / SUMMARY_FILE)
             return self.summary
+
+    def _known(self, summary: Summary, results: Results) -> Summary:
+        """Return the summary with what the memory recognises in it."""
+        if not self._memory:
+            return summary
+        with open_store(self._memory) as store:
+            found = recurrences(results, self.out / TRACES, Memory(store))
+        return summary.model_copy(update={"recurrences": found})
 
     def _execute(self, results: Results, model: Served) -> None:
         self._slot = model.slot

@@ -124,6 +124,23 @@ class ComplianceSummary(_Part):
     vacuous: int
 
 
+class KnownError(_Part):
+    """An error that the memory knew: its schema and fault class, how often that is right, and the runs."""
+
+    schema_id: str
+    fault: str
+    precision: float
+    runs: list[str]
+
+
+class Recurrences(_Part):
+    """Of `failed` runs, how many show an error that the memory (--memory) knew already."""
+
+    failed: int
+    known: int
+    errors: list[KnownError]
+
+
 class Summary(_Part):
     """A whole campaign; `complete` says whether every planned run is there."""
 
@@ -147,6 +164,7 @@ class Summary(_Part):
         {}, description="`controls` and `injected` (witnessed runs), when the plan has contracts"
     )
     contracts: list[ContractSummary] = []
+    recurrences: Recurrences | None = Field(None, description="when a memory was given (--memory)")
 
     @property
     def exit_code(self) -> int:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     metavar="RATE",
     help="Exit with 1 when fewer of the fault-free runs than this keep the plan's contracts.",
 )
+@click.option("--memory", metavar="FILE|URL", default="",
+              help="Say which failures this memory knew already (see `masfire learn`).")  # fmt: skip
 @formatted
 def command(
     plan: str,
@@ -43,6 +45,7 @@ def command(
     workers: int | None,
     fail_under: float | None,
     comply: float | None,
+    memory: str,
     form: str,
 ) -> int:
     """Run the campaign that PLAN describes: systems by faults by tasks by seeds, with controls.
@@ -63,7 +66,7 @@ def command(
     if comply is not None and not described.contracts:
         raise UsageError("--comply needs contracts, and the plan has none.", hint="Add: contracts: [FILE]")
     with _Bar() as watch:
-        campaign = Campaign(described, out, resume=resume, workers=workers or 0, watch=watch)
+        campaign = Campaign(described, out, resume=resume, workers=workers or 0, watch=watch, memory=memory)
         stopped = _run(campaign)
     summary = campaign.summary
     if summary is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from masfire.campaign.summary import CellSummary, Rate, Summary
+from masfire.campaign.summary import CellSummary, Rate, Recurrences, Summary
 from masfire.reporting.printable import printable
 
 NOTHING = "\N{EN DASH}"
@@ -113,9 +113,22 @@ def remarks(summary: Summary) -> list[str]:
     if unjudged:
         found.append(f"{_plural(unjudged, 'witnessed run')} could not be judged: the check itself failed.")
     found += _compliance(summary)
+    if summary.recurrences is not None:
+        found.append(_recurrences(summary.recurrences))
     if not summary.complete:
         found.append("This campaign is not complete: go on with it by --resume.")
     return found
+
+
+def _recurrences(known: Recurrences) -> str:
+    """Return which failures the memory knew."""
+    if not known.known:
+        return f"Recurrences: the memory knew none of {_plural(known.failed, 'failed run')}."
+    faults: Counter[str] = Counter()
+    for error in known.errors:
+        faults[printable(error.fault, limit=80)] += len(error.runs)
+    failed = _plural(known.failed, "failed run")
+    return f"Recurrences: the memory knew {known.known} of {failed}: {counts(faults)}."
 
 
 def _compliance(summary: Summary) -> list[str]:

@@ -174,3 +174,30 @@ def test_nothing_failed_is_not_a_lesson(tmp_path: Path, capsys: Any) -> None:
     with session.run(path=tmp_path / "traces" / "a.jsonl") as run:
         run.conclude("fine", success=True)
     assert execute(["learn", str(tmp_path), "--memory", str(tmp_path / "m.sqlite")]) == 3
+
+
+def test_the_next_campaign_says_which_failures_were_known(tmp_path: Path, capsys: Any) -> None:
+    where = str(tmp_path / "m.sqlite")
+    with FakeOpenAI(careless) as server:
+        folder = campaign(tmp_path, server)
+        with SqliteStore(where) as store:
+            learn(folder, Memory(store), Notebook(store))
+        plan = str(tmp_path / "plan.yaml")
+        execute(["campaign", plan, "--out", str(tmp_path / "next"), "--memory", where])
+        told = capsys.readouterr().out
+        server.handler = script
+        execute(["campaign", plan, "--out", str(tmp_path / "mended"), "--memory", where])
+    known = json.loads((tmp_path / "next" / "summary.json").read_text())["recurrences"]
+    mended = json.loads((tmp_path / "mended" / "summary.json").read_text())["recurrences"]
+    assert known["known"] >= known["failed"] - 1 > 3
+    assert "Recurrences: the memory knew" in told
+    assert "Recurrences: the memory knew" in (tmp_path / "next" / "report.html").read_text()
+    assert mended["known"] < known["known"]
+    assert {"claim:new-number"} <= {error["fault"] for error in known["errors"]}
+
+
+def test_a_memory_that_is_not_there_is_a_mistake(tmp_path: Path, capsys: Any) -> None:
+    plan = write_plan(tmp_path / "plan.yaml", "http://127.0.0.1:9/v1")
+    given = ["campaign", str(plan), "--out", str(tmp_path / "o"), "--memory", str(tmp_path / "no.sqlite")]
+    assert execute(given) == 2
+    assert "There is no memory" in capsys.readouterr().err
