@@ -14,7 +14,7 @@ SHELL := /bin/bash
 
 SETUP := $(VENV)/.ready
 
-.PHONY: help setup demo demo-small test lint check wheel wheel-test study-faults study-cascade study-defence bench bench-diagnosis clean
+.PHONY: help setup demo demo-small test lint check wheel wheel-test study-faults study-cascade study-defence study-memory study-recovery bench bench-diagnosis clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,13 @@ study-faults: $(SETUP) ## five systems x 15 faults, once and every time, model a
 study-cascade: $(SETUP) ## how a false claim spreads: five systems, model and stub (about an hour; resumable)
 	mkdir -p .masfire/cascade
 	$(BIN)/python benchmarks/study_cascade.py --out .masfire/cascade --resume
+
+study-memory: $(SETUP) ## schemata across systems, on the runs of study-faults (about half an hour)
+	$(BIN)/python benchmarks/study_memory.py .masfire/study
+
+study-recovery: $(SETUP) ## error recurrence with and without lessons, stub and model (an hour; resumable)
+	$(BIN)/python benchmarks/study_recovery.py .masfire/recovery --model stub
+	$(BIN)/python benchmarks/study_recovery.py .masfire/recovery --model local
 
 study-defence: $(SETUP) ## the attack suite against no defence and three guards, seen and held-out wording (hours; resumable)
 	$(BIN)/python benchmarks/study_defence.py .masfire/defence --ablations

@@ -25,6 +25,7 @@ from masfire.knowledge.model import Item, MistakeNote
 from masfire.knowledge.notebook import Failure, Notebook, judge
 from masfire.knowledge.replaying import Stored, replay
 from masfire.knowledge.traits import traits_of
+from masfire.knowledge.wording import ModelDistiller, reworded
 from masfire.recovery import NotesInRequests
 from masfire.recovery.blaming import failure_of
 from masfire.trace.io import read_trace
@@ -102,12 +103,15 @@ def learn(
     *,
     watch: Callable[[], None] = lambda: None,
     only: Callable[[Trace], bool] = lambda trace: True,
+    ask: Callable[[str], str] | None = None,
+    model: str = "",
 ) -> Lesson:
     """Distil a schema from each diagnosed failure of a folder, and propose one note a subject.
 
-    Proposed notes are put on file as such; only a trial makes one accepted (see `trials`).
+    Proposed notes are put on file as such; only a trial makes one accepted (see `trials`). With `ask`, a
+    model (named `model`) words them; without, they are worded by rule.
     """
-    distiller = RuleDistiller()
+    distiller = RuleDistiller() if ask is None else ModelDistiller(ask)
     found: list[Failure] = []
     stored: list[Stored] = []
     recurrences, schemata = [], []
@@ -134,6 +138,8 @@ def learn(
     if stored:
         replay(memory, stored)
     notes = notebook.propose(found)
+    if ask is not None:
+        notes = [reworded(note, ask, model=model) for note in notes]
     notebook.store.put(*notes)
     return Lesson(failed, unknown, tuple(recurrences), tuple(dict.fromkeys(schemata)), tuple(notes))
 

@@ -27,8 +27,10 @@ DEFAULT = ".masfire/memory.sqlite"
               help="Write a pytest file that fails while these failures still happen.")  # fmt: skip
 @click.option("--try", "trying", is_flag=True,
               help="Run the failed runs again with each note; accept a note only if that helps.")  # fmt: skip
+@click.option("--ask-model", is_flag=True,
+              help="Let the model of OPENAI_BASE_URL and OPENAI_MODEL word notes and questions.")  # fmt: skip
 @formatted
-def command(folder: str, where: str, tests: str | None, trying: bool, form: str) -> int:
+def command(folder: str, where: str, tests: str | None, trying: bool, ask_model: bool, form: str) -> int:
     """Learn from the failed runs in DIR: a campaign's folder, or a folder of traces.
 
     Each failure is diagnosed without its ground truth. What it looks like is remembered as a schema,
@@ -45,6 +47,7 @@ def command(folder: str, where: str, tests: str | None, trying: bool, form: str)
     from masfire.knowledge.notebook import Notebook
     from masfire.knowledge.opening import open_store
 
+    ask, model = _model() if ask_model else (None, "")
     with open_store(where) as store:
         memory, notebook = Memory(store), Notebook(store)
         path = Path(folder)
@@ -53,7 +56,7 @@ def command(folder: str, where: str, tests: str | None, trying: bool, form: str)
             Path(tests).parent.mkdir(parents=True, exist_ok=True)
             Path(tests).write_text(regression_tests(found, Path(tests)), encoding="utf-8")
         with _bar(form, "failed runs") as watch:
-            lesson = learn(path, memory, notebook, watch=watch)
+            lesson = learn(path, memory, notebook, watch=watch, ask=ask, model=model)
         notes = list(lesson.notes)
         if trying and notes:
             with (
@@ -76,6 +79,20 @@ def command(folder: str, where: str, tests: str | None, trying: bool, form: str)
     else:
         _tell(result)
     return 0 if lesson.schemata else 3
+
+
+def _model() -> tuple[Callable[[str], str], str]:
+    """Return how to ask the configured model, and its name; raise UsageError when there is none."""
+    from masfire.errors import UsageError
+    from masfire.models.asking import asker
+    from masfire.models.endpoint import configured
+
+    endpoint = configured()
+    if endpoint is None:
+        raise UsageError(
+            "--ask-model needs a model.", hint="Set OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY."
+        )
+    return asker(endpoint), endpoint.model
 
 
 def _told(note: MistakeNote) -> dict[str, Any]:
