@@ -52,17 +52,21 @@ class _Class:
     __slots__ = ("answers", "bounded", "constant", "count", "idle", "remembers", "sees", "slow", "woken")
 
     def __init__(self, runners: Sequence[Runner], kind: str, name: str, *, journal: bool) -> None:
-        compiled: list[tuple[Runner, Compiled]] = [
-            (runner, runner.program.compiled(kind, name, journal)) for runner in runners
-        ]
-        self.woken = [
-            (runner, found.step, runner.obligations.waiting if found.answers else None)
-            for runner, found in compiled
-            if found.step is not None
-        ]
-        self.idle = [runner for runner, found in compiled if found.step is None and found.passes]
-        self.sees = any(found.sees for _, found in compiled if found.step is not None)
-        self.bounded = [runner for runner, *_ in self.woken if runner.obligations.bounded]
+        self.woken: list[tuple[Runner, Any, Any]] = []
+        self.idle: list[Runner] = []
+        self.bounded: list[Runner] = []
+        self.sees = False
+        for runner in runners:
+            found: Compiled = runner.program.compiled(kind, name, journal)
+            if found.step is None:
+                if found.passes:
+                    self.idle.append(runner)
+                continue
+            waiting = runner.obligations.waiting if found.answers else None
+            self.woken.append((runner, found.step, waiting))
+            self.sees = self.sees or found.sees
+            if runner.obligations.bounded:
+                self.bounded.append(runner)
         self.constant = tuple(runner.passed for runner in self.idle)
         self.answers = kind in RESULT_KINDS
         self.remembers = kind in _CALLING

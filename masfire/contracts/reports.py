@@ -24,6 +24,7 @@ from masfire.contracts.program import Program
 from masfire.contracts.tables import Moment
 from masfire.contracts.values import Absence, thaw
 from masfire.contracts.view import View
+from masfire.trace.model import Step
 
 MAX_EXPLAINED = 1_000
 """Violations of one contract in one run that are explained; further ones say where, who and for what."""
@@ -120,7 +121,7 @@ class Reporter:
         return (*slices, *((name, thaw(value)) for name, value in zip(names, values, strict=False)))
 
     def _plain(self, number: int, step: Any, at: int, blame: int, key: Any) -> Violation:
-        agent, role = (step.agent, step.role) if step is not None else ("", "")
+        agent, role = (step.agent, step.role) if isinstance(step, Step) else ("", "")
         return Violation(
             self.contract.id,
             at,

@@ -18,10 +18,17 @@ from masfire.contracts.values import MISSING
 from masfire.contracts.view import View
 
 
+class Nobody:
+    """Stands for who acted in a run without steps."""
+
+    agent = role = kind = MISSING
+    parents = ()
+
+
 class NoStep:
     """Stands for the last step of a run without steps."""
 
-    step = None
+    step = Nobody()
     index, time = -1, -math.inf
     kind = name = ""
     args: Any = MISSING

@@ -36,7 +36,11 @@ class Sweeper:
     def __init__(self, plan: Plan, keeps_last: bool) -> None:
         self.keeps_last = keeps_last
         self.ends = [] if plan.causal else _ends(plan)
-        self.windowed = [] if plan.causal else [table for table in plan.order if table.window is not None]
+        self.windowed = (
+            []
+            if plan.causal
+            else [table for table in plan.order if table.window is not None and not table.dense]
+        )
         self.dense = [] if plan.causal else [table for table in plan.order if table.dense]
         self.useful = bool(self.ends or self.windowed or self.dense)
 

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from masfire.contracts import sweep
 from masfire.contracts.engine import Engine, judge
 from masfire.contracts.language.syntax import And, Implies, Window
-from masfire.contracts.model import Always, AtEnd, Contract, Response, Status, StepStatus, Verdict
+from masfire.contracts.model import (
+    Always,
+    AtEnd,
+    Contract,
+    Response,
+    Status,
+    StepStatus,
+    StepVerdict,
+    Verdict,
+)
 from masfire.contracts.plan import Unmonitorable
 from masfire.trace.model import End, Header, Injection, Step, Trace
 from masfire.trace.payload import pack
 from tests.support.formulas import bound, formulas, steps
 
 MANY = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )
 KEYS: list[tuple[Any, ...]] = [(), (("args", 0),), (("agent",),)]
 
 
+XY = ("x", "y")
+WINDOW = st.none() | st.builds(Window, st.integers(1, 4), st.sampled_from(["steps", "seconds"]))
+PLAIN, ONE, TWO = formulas(), formulas(("x",)), formulas(XY)
+RULE = st.one_of(
+    st.builds(Always, st.builds(Implies, st.tuples(bound(XY), TWO).map(And), TWO)),
+    st.builds(Always, PLAIN),
+    st.builds(Response, ONE, ONE, WINDOW),
+    st.builds(AtEnd, ONE, st.none() | ONE),
+)  # made once: making strategies costs more than judging
+CONTRACT = st.tuples(RULE, st.sampled_from(KEYS), st.sampled_from(["recorded", "causal"]))
+CONTRACTS = st.lists(CONTRACT, min_size=1, max_size=3)
+STEPS = steps()
+
+
 @st.composite
 def contracts(draw: Any) -> list[Contract]:
-    """Return one contract of each kind of rule."""
-    found = []
-    xy = ("x", "y")
-    window = st.none() | st.builds(Window, st.integers(1, 4), st.sampled_from(["steps", "seconds"]))
-    for number in range(draw(st.integers(1, 3))):
-        rule = draw(
-            st.one_of(
-                st.builds(
-                    Always, st.builds(Implies, st.tuples(bound(xy), formulas(xy)).map(And), formulas(xy))
-                ),
-                st.builds(Always, formulas()),
-                st.builds(Response, formulas(("x",)), formulas(("x",)), window),
-                st.builds(AtEnd, formulas(("x",)), st.none() | formulas(("x",))),
-            )
-        )
-        key, order = draw(st.sampled_from(KEYS)), draw(st.sampled_from(["recorded", "causal"]))
-        found.append(Contract(f"c{number}", (rule,), key=key, order=order))
+    """Return one to three contracts of any kind of rule."""
+    found = [
+        Contract(f"c{number}", (rule,), key=key, order=order)
+        for number, (rule, key, order) in enumerate(draw(CONTRACTS))
+    ]
     try:
         Engine(found)
     except Unmonitorable:
@@ -55,7 +69,7 @@ def trace_of(events: list[Step], status: str = "completed") -> Trace:
 @given(contracts(), steps(), st.data())
 def test_a_peek_changes_nothing(bundle: list[Contract], events: list[Step], data: st.DataObject) -> None:
     quiet, curious = Engine(bundle), Engine(bundle)
-    others = data.draw(steps())
+    others = data.draw(STEPS)
     for step in events:
         for other in others[:3]:  # proposals that never happen, also from later times
             changed = Step(step.step, step.time + 3, other.agent, other.body, "", step.parents)
@@ -120,6 +134,35 @@ def test_judging_is_blind(bundle: list[Contract], events: list[Step]) -> None:
     )
     seen = Trace(Header("r", faults=("semantic@x",)), tuple(events), marks, End("completed"))
     assert judge(seen, bundle) == judge(seen.blind(), bundle)
+
+
+@MANY
+@given(contracts(), steps())
+def test_what_is_forgotten_never_matters(bundle: list[Contract], events: list[Step]) -> None:
+    """Sweeping before every step changes no verdict; only what explains a violation may be gone."""
+    plain, tidy = Engine(bundle), Engine(bundle)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "RECENT", -1)
+        for step in events:
+            for runner in tidy._runners:
+                if runner.sweep_at < math.inf:
+                    runner.sweep(step.step, max(step.time, tidy._time))
+            assert bare(tidy.commit(step)) == bare(plain.commit(step))
+        assert bare(tidy.end("completed")) == bare(plain.end("completed"))
+    for mine, whole in zip(tidy.verdicts(), plain.verdicts(), strict=True):
+        assert (mine.status, mine.applied, mine.causes) == (whole.status, whole.applied, whole.causes)
+
+
+def bare(said: tuple[StepVerdict, ...]) -> list[Any]:
+    return [
+        (
+            one.contract,
+            one.status,
+            one.cause,
+            [(bad.violated_at, bad.blame, bad.binding) for bad in one.violations],
+        )
+        for one in said
+    ]
 
 
 def test_the_laws_are_not_vacuous() -> None:
