@@ -9,6 +9,8 @@ from masfire.contracts.language.show import show
 from masfire.contracts.language.syntax import (
     And,
     Atom,
+    Compare,
+    Const,
     Exists,
     Formula,
     Interval,
@@ -51,6 +53,8 @@ def binds(formula: Formula, bound: frozenset[str]) -> frozenset[str]:
             for part in formula.operands:
                 bound |= binds(part, bound)
         return bound
+    if isinstance(formula, Compare) and choices(formula) and isinstance(formula.left, Var):
+        return bound | {formula.left.name}
     if isinstance(formula, Or):
         return frozenset.intersection(*(binds(part, bound) for part in formula.operands))
     if isinstance(formula, Once):
@@ -65,6 +69,15 @@ def binds(formula: Formula, bound: frozenset[str]) -> frozenset[str]:
         inner = binds(formula.operand, bound - {formula.name}) - {formula.name}
         return bound | inner
     return bound
+
+
+def choices(formula: Compare) -> tuple[Any, ...]:
+    """Return the constants that a comparison allows its variable to be; empty when they are not listed."""
+    if not isinstance(formula.left, Var) or not isinstance(formula.right, Const):
+        return ()
+    if formula.op == "==":
+        return (formula.right.value,)
+    return formula.right.value if formula.op == "in" and isinstance(formula.right.value, tuple) else ()
 
 
 def sparse(operand: Formula) -> bool:

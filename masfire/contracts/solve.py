@@ -9,6 +9,7 @@ from masfire.contracts.core import atoms, free
 from masfire.contracts.language.syntax import (
     And,
     Atom,
+    Compare,
     Const,
     Exists,
     Field,
@@ -22,8 +23,9 @@ from masfire.contracts.language.syntax import (
     Since,
     Var,
 )
-from masfire.contracts.plan import Unmonitorable, binds
+from masfire.contracts.plan import Unmonitorable, binds, choices
 from masfire.contracts.tables import Table
+from masfire.contracts.values import freeze
 
 
 class Solver(Conditions):
@@ -48,6 +50,8 @@ class Solver(Conditions):
             )
         elif isinstance(formula, Exists):
             self.project(formula, certain, level, env, then)
+        elif isinstance(formula, Compare) and choices(formula):
+            self.choose(formula, env, then)
         elif isinstance(formula, (Once, Since, Interval)) and binds(formula, frozenset(env)) - env.keys():
             self.rows(formula, certain, level, env, then)
         else:
@@ -100,7 +104,7 @@ class Solver(Conditions):
             bound = frozenset(env)
             makers = [part for part in rest if binds(part, bound) - bound]
             if makers:
-                chosen = min(makers, key=lambda part: (not isinstance(part, Atom), rest.index(part)))
+                chosen = min(makers, key=lambda part: (_dear(part), rest.index(part)))
                 others = [part for part in rest if part is not chosen]
                 self.solve(
                     chosen, certain, level, env, lambda inner: self.join(others, certain, level, inner, then)
@@ -109,6 +113,15 @@ class Solver(Conditions):
                 self.guess(And(tuple(rest)), certain, level, env, then)
 
         self.when(condition, more)
+
+    def choose(self, formula: Compare, env: Env, then: Then) -> None:
+        """Write a loop over the constants that a variable may be: `c in ['A', 'B']`, `c == 'A'`."""
+        assert isinstance(formula.left, Var)  # noqa: S101 - `choices` has looked
+        env = dict(env)
+        env[formula.left.name] = self.name("b")
+        allowed = self.constant(tuple(dict.fromkeys(map(freeze, choices(formula)))))
+        with self.block(f"for {env[formula.left.name]} in {allowed}:"):
+            then(env)
 
     def union(self, formula: Or, certain: bool, level: int, env: Env, then: Then) -> None:
         """Write a disjunction: the assignments of all parts, each once."""
@@ -423,6 +436,11 @@ class Solver(Conditions):
 
             if not self.impossible(bare, level):
                 self.match(bare, True, level, {}, seen)
+
+
+def _dear(part: Formula) -> int:
+    """Return what finding assignments of a part costs: the step itself, few constants, a table."""
+    return 0 if isinstance(part, Atom) else 1 if isinstance(part, Compare) else 2
 
 
 def _unless(sure: Expr, value: str) -> str:

@@ -437,3 +437,24 @@ def test_the_language_knows_the_fields_that_the_engine_reads() -> None:
 
 def test_literals() -> None:
     assert read("true and false") == And((Literal(True), Literal(False)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tool('a') => tool('b')", "'implies' is '->'"),
+        ("tool('a') -> ONCE tool('b')", "operators are lower case, 'once'"),
+        ("tool('a') -> args.x == True", "write true"),
+        ("tool('a') -> args.x == None", "write null"),
+    ],
+)
+def test_words_of_other_languages_are_told_in_ours(text: str, words: str) -> None:
+    with pytest.raises(FormulaError, match=words):
+        parse_formula(text)
+
+
+def test_an_alternative_without_the_variable_holds_whatever_its_value() -> None:
+    formula = parse_formula("event('bid', i, a) or event('sell', i) -> once event('list', i)")
+    assert show(formula) == show(
+        parse_formula("(exists a. event('bid', i, a)) or event('sell', i) -> once event('list', i)")
+    )

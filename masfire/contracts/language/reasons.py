@@ -8,6 +8,11 @@ from masfire.contracts.language.fields import NAMES, OF_OUTCOME, nearest
 
 def unbound(name: str) -> str:
     """Return what is wrong with a name that is neither a field nor bound."""
+    constant = {"true": "true", "false": "false", "none": "null", "null": "null", "nil": "null"}.get(
+        name.lower()
+    )
+    if constant:
+        return f"{name!r} is no value; write {constant}"
     near = nearest(name, [*NAMES, *OF_OUTCOME, *BARE])
     return (
         f"{name!r} is neither a field of a step nor a variable that an atom binds.{near} "

@@ -131,6 +131,12 @@ def _strange_token(text: str, token: Token) -> Slip:
             return Slip(Span(at, at + len(name)), future(name))
         if name in _WORDS:
             return Slip(Span(at, at + len(name)), f"unexpected {name!r}: write {_WORDS[name]!r}")
+        if name.lower() in _KEYWORDS and name not in _KEYWORDS:
+            return Slip(
+                Span(at, at + len(name)), f"unexpected {name!r}: operators are lower case, {name.lower()!r}"
+            )
+    if text[start : start + 2] == "=>":
+        return Slip(Span(start, start + 2), "unexpected '=>': 'implies' is '->', 'at least' is '>='")
     shown = word if len(word) <= 60 else f"{word[:60]}…"
     quantifier = before.group().strip() if before else ""
     if quantifier in ("exists", "forall"):

@@ -45,6 +45,12 @@ def path_of(text: str) -> StepPath:
     return tuple(int(part) if part.isdecimal() else part for part in text.split("."))
 
 
+def _with_unit(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"a window has a unit: '{value} seconds' or '{value} steps'")
+    return value
+
+
 def _window_text(text: str) -> str:
     window(text)
     return text
@@ -60,7 +66,12 @@ def _many(value: Any) -> Any:
 
 
 Steps: TypeAlias = Annotated[Selector | str, Field(description="a selector, or a formula as text")]
-Within: TypeAlias = Annotated[str, AfterValidator(_window_text), Field(description="'5 steps', '2 s'")]
+Within: TypeAlias = Annotated[
+    str,
+    BeforeValidator(_with_unit, json_schema_input_type=str),
+    AfterValidator(_window_text),
+    Field(description="'5 steps', '2 s'"),
+]
 FieldPath: TypeAlias = Annotated[str, AfterValidator(_path_text), Field(description="a field: args.amount")]
 FieldPaths: TypeAlias = Annotated[list[FieldPath], BeforeValidator(_many), Field(description="fields")]
 Names: TypeAlias = Annotated[list[str], BeforeValidator(_many), Field(description="names, * for any text")]
