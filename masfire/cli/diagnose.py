@@ -13,8 +13,11 @@ from masfire.cli.options import EXISTING, formatted, print_json
 
 if TYPE_CHECKING:
     from masfire.adapters.imported import Imported
-    from masfire.diagnosis.model import Attribution, Layer
+    from masfire.campaign.confirm import Confirmed
+    from masfire.cli.diagnosing import Diagnosed
+    from masfire.diagnosis.model import Attribution
 
+FOLDER = click.Path(exists=True, file_okay=False)
 _FORMS = ("auto", "trace", "whowhen", "taubench", "chat")
 
 
@@ -30,10 +33,22 @@ _FORMS = ("auto", "trace", "whowhen", "taubench", "chat")
 )  # fmt: skip
 @click.option("--clean", multiple=True, type=EXISTING, metavar="TRACE",
               help="A good run of the same task and seed to compare with; repeatable.")  # fmt: skip
-@click.option("--scorer", type=EXISTING, metavar="FILE", help="A step scorer that --fit has learned.")
-@click.option("--fit", type=click.Path(exists=True, file_okay=False), metavar="DIR",
-              help="Learn a step scorer from the labelled or injected runs in this folder.")  # fmt: skip
+@click.option("--runs", type=FOLDER, metavar="DIR",
+              help="Repeats of the task: what only failed ones do is suspect.")  # fmt: skip
+@click.option("--memory", metavar="FILE|URL",
+              help="Recognise errors that `masfire learn` has stored here.")  # fmt: skip
+@click.option("--scorer", type=EXISTING, metavar="FILE", help="What --fit has learned.")
+@click.option("--model", is_flag=False, flag_value="auto", metavar="[URL]",
+              help="Ask a model: at this URL, at OPENAI_BASE_URL, or the local one.")  # fmt: skip
+@click.option("--confirm", type=FOLDER, metavar="DIR",
+              help="Repeat the run in this campaign folder with the suspects repaired.")  # fmt: skip
+@click.option("--blame", is_flag=True,
+              help="With --confirm: also each agent's Shapley value.")  # fmt: skip
+@click.option("--fit", type=FOLDER, metavar="DIR",
+              help="Learn from the labelled or injected runs in this folder.")  # fmt: skip
 @click.option("--weak", is_flag=True, help="With --fit: from pass and fail alone, without step labels.")
+@click.option("--most", type=click.IntRange(2, 10_000), default=60, show_default=True,
+              help="With --fit: at most so many runs of one system.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False), default="scorer.json", show_default=True,
               help="With --fit: where the scorer goes.")  # fmt: skip
 @click.option("--top", type=click.IntRange(1, 100), default=5, show_default=True, help="How many suspects.")
@@ -45,9 +60,15 @@ def command(
     named: Sequence[str],
     expected: str | None,
     clean: Sequence[str],
+    runs: str | None,
+    memory: str | None,
     scorer: str | None,
+    model: str | None,
+    confirm: str | None,
+    blame: bool,
     fit: str | None,
     weak: bool,
+    most: int,
     out: str,
     top: int,
     form_in: str,
@@ -55,71 +76,63 @@ def command(
 ) -> int:
     """Rank the steps of failed runs by how likely they caused the failure.
 
-    Without a model: from broken contracts, expected calls, a clean twin, the origin of the answer's
-    facts, and a step scorer learned from your own runs. Says so when it does not know.
+    Without a model: from broken contracts, expected calls, a clean twin, repeats of the task, known
+    errors, the origin of the answer's facts, and a step scorer learned from your own runs. Says so when
+    it does not know. With --confirm the failed run is repeated with a suspect as its clean twin has it:
+    the blame is confirmed when that run passes.
 
     \b
     Examples:
       masfire diagnose bad.jsonl --contracts all --clean good.jsonl
-      masfire diagnose --fit results/first --out scorer.json
-      masfire diagnose bad.jsonl --scorer scorer.json --format json
+      masfire diagnose --fit results/first --contracts all --out scorer.json
+      masfire diagnose bad.jsonl --scorer scorer.json --memory .masfire/memory.sqlite --format json
+      masfire diagnose results/first/traces/0a1b.jsonl --confirm results/first --blame
     """
     if bool(fit) == bool(traces):
         raise click.UsageError("Give the TRACEs to diagnose, or --fit DIR to learn from runs.")
     if weak and not fit:
         raise click.UsageError("--weak says how to learn: give it with --fit DIR.")
+    if blame and not confirm:
+        raise click.UsageError("--blame repeats the run: give it with --confirm DIR.")
+    from masfire.cli import diagnosing
+
     if fit:
-        return _fit(Path(fit), Path(out), weak=weak, form=form)
-    from masfire.adapters.foreign import read_runs
-    from masfire.diagnosis.attribute import diagnose
-
-    results = []
-    for path in traces:
-        for run in read_runs(path, form=form_in):
-            layers = _layers(run, named, expected, clean, scorer)
-            results.append((path, run, diagnose(run.trace, layers, top=top)))
+        return diagnosing.fit(Path(fit), Path(out), named=named, weak=weak, most=most, form=form)
+    asked = diagnosing.Asked(
+        contracts=tuple(named), expected=expected, clean=tuple(clean), runs=runs, memory=memory,
+        scorer=scorer, model=model, confirm=confirm, blame=blame, top=top,
+    )  # fmt: skip
+    results = diagnosing.diagnosed(traces, asked, form_in=form_in)
     if form == "json":
-        print_json([_as_json(path, run, found) for path, run, found in results])
+        print_json([_as_json(one) for one in results])
     else:
-        for path, run, found in results:
-            _tell(path, run, found)
-    return 0 if all(found.known for _, _, found in results) else 3
+        for one in results:
+            _tell(one.path, one.run, one.found)
+            if one.confirmed is not None:
+                _tell_trials(one.confirmed)
+    return 0 if all(one.known for one in results) else 3
 
 
-def _layers(
-    run: Imported, named: Sequence[str], expected: str | None, clean: Sequence[str], scorer: str | None
-) -> list[Layer]:
-    from masfire.adapters.imported import read_json
-    from masfire.diagnosis.evidence import ContractEvidence, Expected, ExpectedCalls, Provenance
-    from masfire.errors import UsageError
-
-    layers: list[Layer] = []
-    if clean:
-        from masfire.diagnosis.causality import Counterfactual
-        from masfire.trace.io import read_trace
-
-        layers.append(Counterfactual([read_trace(path) for path in clean]))
-    if named:
-        from masfire.checking import resolve
-
-        layers.append(ContractEvidence(resolve(named)))
-    wanted = read_json(expected) if expected else run.expected
-    if expected and not isinstance(wanted, dict):
-        raise UsageError("Expected calls must be an object with `actions` and `outputs`.", where=expected)
-    if isinstance(wanted, dict) and (wanted.get("actions") or wanted.get("outputs")):
-        layers.append(ExpectedCalls(Expected.of(wanted)))
-    if scorer:
-        from masfire.diagnosis.weak import load_scorer
-
-        layers.append(load_scorer(scorer))
-    layers.append(Provenance())
-    return layers
-
-
-def _as_json(path: str, run: Imported, found: Attribution) -> dict[str, Any]:
+def _as_json(one: Diagnosed) -> dict[str, Any]:
     import msgspec
 
-    return {"file": path, "ignored": run.ignored, **msgspec.to_builtins(found)}
+    told = {"file": one.path, "ignored": one.run.ignored, **msgspec.to_builtins(one.found)}
+    if one.confirmed is not None:
+        told["confirmed"] = msgspec.to_builtins(one.confirmed)
+    return told
+
+
+def _tell_trials(confirmed: Confirmed) -> None:
+    from masfire.reporting.printable import printable
+
+    for trial in confirmed.trials:
+        what = f"step #{trial.step}" if trial.scope == "step" else "all deviations it began"
+        why = f" ({trial.why})" if trial.why else ""
+        click.echo(printable(f"  {trial.verdict}: {trial.agent}, {what} repaired{why}", limit=300))
+    if confirmed.blame:
+        shares = ", ".join(f"{printable(agent, limit=40)} {value:.2f}" for agent, value in confirmed.blame)
+        click.echo(f"  Shapley blame: {shares}")
+    click.echo(f"  {confirmed.reruns} re-runs")
 
 
 def _tell(path: str, run: Imported, found: Attribution) -> None:
@@ -142,37 +155,3 @@ def _tell(path: str, run: Imported, found: Attribution) -> None:
             click.echo(f"       because ({evidence.layer}) {printable(evidence.text, limit=200)}")
         if place == 1 and len(one.path) > 1:
             click.echo("       path " + " -> ".join(f"#{step}" for step in one.path[:12]))
-
-
-def _fit(folder: Path, out: Path, *, weak: bool, form: str) -> int:
-    from masfire.adapters.foreign import read_runs
-    from masfire.diagnosis.model import Case
-    from masfire.diagnosis.sample import sample_of
-    from masfire.diagnosis.scorer import StepScorer
-    from masfire.diagnosis.weak import WeakScorer
-    from masfire.metrics.truth import truth_of
-
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".jsonl"))
-    files = [path for path in files if path.name not in ("summary.json", "scorer.json")]
-    cases = []
-    for path in files:
-        for run in read_runs(path):
-            label = run.label or truth_of(run.trace)
-            end = run.trace.end
-            failed = end is None or end.success is not True
-            cases.append(Case(run.trace.blind(), label, run.group, run.trace.header.system, failed=failed))
-    labelled = [one for one in cases if one.label is not None]
-    scorer: StepScorer | WeakScorer
-    if weak:
-        scorer = WeakScorer.fit(cases)
-        used = len(cases)
-    else:
-        scorer = StepScorer.fit([sample_of(one) for one in labelled])
-        used = len(labelled)
-    scorer.save(out)
-    result = {"scorer": str(out), "runs": len(cases), "used": used, "weak": weak}
-    if form == "json":
-        print_json(result)
-    else:
-        click.echo(f"Learned from {used} of {len(cases)} runs in {folder}; the scorer is in {out}.")
-    return 0

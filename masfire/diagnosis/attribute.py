@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from masfire.diagnosis.combine import FLOOR, LEARNED, Combiner, Rule, columns, softmax, strongest
 from masfire.diagnosis.learners import Floats
 from masfire.diagnosis.model import EARLIEST_DECISIVE, Attribution, Evidence, Finding, Layer, Suspect
 from masfire.diagnosis.turns import Turn, turns_of
@@ -22,15 +23,11 @@ WEIGHTS: dict[str, float] = {
 """Log-odds that a full-strength finding of each layer adds, in the order in which they proved reliable
 on recorded runs; `Combiner.fit` replaces them by weights of your own runs."""
 
-LEARNED = "learned"
 SURE = ("contract", "counterfactual")
 """Layers whose finding alone is reason enough to name a culprit."""
 
 LEAST_CONFIDENCE = 0.15
 """Below this the top suspect is a guess, and the attribution says that it does not know."""
-
-_FLOOR = 1e-3
-"""The learned probability of a step that the scorer does not rank."""
 
 
 def diagnose(
@@ -39,6 +36,7 @@ def diagnose(
     *,
     weights: Mapping[str, float] | None = None,
     temperature: float = 1.0,
+    combiner: Combiner | None = None,
     top: int = 10,
 ) -> Attribution:
     """Return who is to blame for this failed run, likeliest first, from a blind look at the trace.
@@ -46,7 +44,9 @@ def diagnose(
     The log-odds of a step are the learned scorer's (when one is among the layers and has an opinion;
     all blamable steps alike otherwise) plus each layer's weight times its strongest finding there.
     Where the learned scorer speaks, provenance only explains: it is one of the scorer's features.
-    `temperature` divides the log-odds before they become confidences (fitted by `calibrate`).
+    `temperature` divides the log-odds before they become confidences. A `combiner` that knows a set of
+    these layers brings fitted weights, a fitted temperature, and the confidence below which the
+    attribution says that it does not know.
     """
     trace = trace.blind()
     turns = turns_of(trace)
@@ -60,15 +60,19 @@ def diagnose(
         return Attribution(
             trace.header.run, (), (), known=False, reason="No step could be blamed.", layers=asked
         )
-    odds = log_odds(steps, found, weights or WEIGHTS) / temperature
-    powers = np.exp(odds - odds.max())
-    chances = powers / powers.sum()
+    rule = combiner.rule(asked) if combiner is not None else None
+    odds = (
+        log_odds(steps, found, weights or WEIGHTS) / temperature
+        if rule is None
+        else _ruled(steps, found, rule)
+    )
+    chances = softmax(odds)
     order = sorted(range(len(steps)), key=lambda index: (-odds[index], steps[index]))
     suspects = tuple(
         _suspect(trace, turns, steps[index], float(odds[index]), float(chances[index]), found)
         for index in order[:top]
     )
-    reason = _doubt(trace, suspects, found)
+    reason = _doubt(trace, suspects, found, rule)
     return Attribution(
         run=trace.header.run,
         suspects=suspects,
@@ -86,9 +90,9 @@ def log_odds(
     """Return the unnormalised log-odds of each step."""
     row = {step: index for index, step in enumerate(steps)}
     learned = found.get(LEARNED, ())
-    odds = np.full(len(steps), np.log(_FLOOR) if learned else 0.0)
+    odds = np.full(len(steps), np.log(FLOOR) if learned else 0.0)
     for one in learned:
-        odds[row[one.step]] = np.log(max(one.score, _FLOOR / 10))
+        odds[row[one.step]] = np.log(max(one.score, FLOOR / 10))
     for name, findings in found.items():
         if name == LEARNED or (name == "provenance" and learned):
             continue
@@ -152,16 +156,34 @@ def path_to_failure(trace: Trace, start: int, *, longest: int = 50) -> tuple[int
     return tuple(path)
 
 
-def _doubt(trace: Trace, suspects: Sequence[Suspect], found: Mapping[str, Sequence[Finding]]) -> str:
+def _ruled(steps: Sequence[int], found: Mapping[str, Sequence[Finding]], rule: Rule) -> Floats:
+    """Return the log-odds of each step by fitted weights; layers that were not fitted keep their own."""
+    scores = strongest(found)
+    names = list(rule.weights)
+    odds = columns(steps, scores, names) @ np.array([rule.weights[name] for name in names]) / rule.temperature
+    others = [name for name in scores if name not in rule.weights and name not in (LEARNED, "provenance")]
+    return np.asarray(
+        odds + columns(steps, scores, others) @ np.array([WEIGHTS.get(one, 1.0) for one in others])
+    )
+
+
+def _doubt(
+    trace: Trace, suspects: Sequence[Suspect], found: Mapping[str, Sequence[Finding]], rule: Rule | None
+) -> str:
     """Return why the culprit is not known, or an empty string."""
     if trace.end is not None and trace.end.success is True:
         return "The run passed its check: there may be nothing to blame."
+    if rule is not None and suspects[0].confidence < rule.threshold:
+        return (
+            f"The likeliest step has a confidence of {suspects[0].confidence:.0%}; on labelled runs, "
+            f"answers below {rule.threshold:.0%} were wrong too often."
+        )
     if any(one.score >= 0.5 for name in SURE for one in found.get(name, ())):
         return ""
     if not any(found.values()):
         return "No layer had evidence; the order below is arbitrary."
     top = suspects[0]
-    if top.confidence < LEAST_CONFIDENCE:
+    if rule is None and top.confidence < LEAST_CONFIDENCE:
         return f"The likeliest step has a confidence of only {top.confidence:.0%}."
     if len(suspects) > 1 and suspects[1].confidence > 0.95 * top.confidence:
         return f"Steps {top.step} and {suspects[1].step} are equally likely."

@@ -203,22 +203,34 @@ class StepScorer:
 
     # Files --------------------------------------------------------------------------------------
 
+    def data(self) -> dict[str, Any]:
+        """Return the model as a JSON object."""
+        return self._data
+
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""
         Path(path).write_bytes(msgspec.json.encode(self._data))
+
+    @classmethod
+    def of(cls, data: Any, *, where: str = "") -> StepScorer:
+        """Return the model of a JSON object; raise UsageError when it is none. Runs no code."""
+        try:
+            if not isinstance(data, dict) or data.get("masfire") != VERSION:
+                raise ValueError(f"its version is not {VERSION}")
+            scorer = cls(data)
+            scorer._validate()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise UsageError(f"This is no step scorer: {error}.", where=where) from None
+        return scorer
 
     @classmethod
     def load(cls, path: str | Path) -> StepScorer:
         """Return a saved model; raise UsageError when the file is none. Loading runs no code."""
         try:
             data = msgspec.json.decode(Path(path).read_bytes())
-            if not isinstance(data, dict) or data.get("masfire") != VERSION:
-                raise ValueError(f"its version is not {VERSION}")
-            scorer = cls(data)
-            scorer._validate()
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except msgspec.MsgspecError as error:
             raise UsageError(f"This is no step scorer: {error}.", where=str(path)) from None
-        return scorer
+        return cls.of(data, where=str(path))
 
     def _validate(self) -> None:
         width = len(self.names)

@@ -12,7 +12,6 @@ import numpy as np
 from masfire.diagnosis.learners import Floats, Forest
 from masfire.diagnosis.model import Case, Evidence, Finding
 from masfire.diagnosis.sample import Sample, sample_of
-from masfire.diagnosis.scorer import StepScorer
 from masfire.errors import UsageError
 from masfire.trace.model import Trace
 
@@ -74,33 +73,25 @@ class WeakScorer:
             for turn, chance in zip(sample.features.candidates, self.probabilities(sample), strict=True)
         ]
 
+    def data(self) -> dict[str, Any]:
+        """Return the model as a JSON object."""
+        return self._data
+
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""
         Path(path).write_bytes(msgspec.json.encode(self._data))
 
     @classmethod
-    def load(cls, path: str | Path) -> WeakScorer:
-        """Return a saved model; raise UsageError when the file is none. Loading runs no code."""
+    def of(cls, data: Any, *, where: str = "") -> WeakScorer:
+        """Return the model of a JSON object; raise UsageError when it is none. Runs no code."""
         try:
-            data = msgspec.json.decode(Path(path).read_bytes())
             scorer = cls(data)
             scorer._forest.validate(len(scorer._names))
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, IndexError) as error:
-            raise UsageError(f"This is no step scorer: {error}.", where=str(path)) from None
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise UsageError(f"This is no step scorer: {error}.", where=where) from None
         return scorer
 
 
 def _local(sample: Sample) -> Floats:
     kept = [name.startswith(LOCAL) for name in sample.features.names]
     return np.asarray(sample.features.rows[:, kept])
-
-
-def load_scorer(path: str | Path) -> StepScorer | WeakScorer:
-    """Return a saved scorer of either kind; raise UsageError when the file is none."""
-    try:
-        data = msgspec.json.decode(Path(path).read_bytes())
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"This is no step scorer: {error}.", where=str(path)) from None
-    if isinstance(data, dict) and data.get("masfire") == VERSION:
-        return WeakScorer.load(path)
-    return StepScorer.load(path)

@@ -8,12 +8,13 @@ import pytest
 
 from masfire.adapters import whowhen
 from masfire.diagnosis.attribute import diagnose
+from masfire.diagnosis.fitted import load_fitted
 from masfire.diagnosis.judge import ModelJudge
 from masfire.diagnosis.model import Case, Recognition
 from masfire.diagnosis.recognition import SchemaEvidence
 from masfire.diagnosis.sample import sample_of
 from masfire.diagnosis.scorer import StepScorer
-from masfire.diagnosis.weak import WeakScorer, load_scorer
+from masfire.diagnosis.weak import WeakScorer
 from masfire.errors import UsageError
 from tests.support import logs
 
@@ -39,7 +40,7 @@ def test_it_finds_the_culprits_of_questions_it_has_not_seen(scorer):
 
 def test_a_saved_scorer_says_the_same(scorer, tmp_path):
     scorer.save(tmp_path / "s.json")
-    again = load_scorer(tmp_path / "s.json")
+    again = load_fitted(tmp_path / "s.json").scorer
     trace = cases(30, 31)[0].trace
     before = [one.score for one in scorer.examine(trace)]
     assert [one.score for one in again.examine(trace)] == pytest.approx(before, abs=1e-4)
@@ -56,7 +57,7 @@ def test_a_file_that_is_no_scorer_is_refused(tmp_path, content):
     path = tmp_path / "s.json"
     path.write_text(content)
     with pytest.raises(UsageError, match="no step scorer"):
-        load_scorer(path)
+        load_fitted(path)
 
 
 def test_a_scorer_whose_weights_do_not_fit_is_refused(scorer, tmp_path):
@@ -65,7 +66,7 @@ def test_a_scorer_whose_weights_do_not_fit_is_refused(scorer, tmp_path):
     data["shared"] = data["shared"][:-1]
     (tmp_path / "s.json").write_text(json.dumps(data))
     with pytest.raises(UsageError, match="shared weights"):
-        load_scorer(tmp_path / "s.json")
+        load_fitted(tmp_path / "s.json")
 
 
 def test_one_labelled_run_is_too_few():
@@ -84,7 +85,7 @@ def test_the_weak_scorer_needs_passed_and_failed_runs(tmp_path):
         clean.append(Case(whowhen.convert(data).trace, None, f"c{index}", failed=False))
     weak = WeakScorer.fit([*failed, *clean])
     weak.save(tmp_path / "w.json")
-    again = load_scorer(tmp_path / "w.json")
+    again = load_fitted(tmp_path / "w.json").scorer
     tops = [diagnose(case.trace, [again]).top.step == case.label.step for case in cases(40, 46)]
     assert sum(tops) >= 4
 
