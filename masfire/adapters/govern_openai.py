@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
-import json
+from collections.abc import Callable, Generator
 from typing import Any
 
+from masfire.adapters import govern_openai_parts as parts
 from masfire.errors import UsageError
 from masfire.governance import Blocked, Governor, Proposal, Ruling
 from masfire.governance.refusals import refuse
@@ -27,6 +30,7 @@ def govern(
     A model call that is not allowed raises Blocked and is not sent. The tool calls of a reply are
     proposals: they are handed out as they were checked, and one that is blocked raises Blocked before the
     caller sees the reply; the caller reports what came of them by `governor.finish` if budgets are to know.
+    Tools that the provider runs itself (`web_search`, `mcp`, …) are proposals before the request is sent.
     What cannot be checked (a stream, an endpoint that is not governed) is blocked.
     """
     if not hasattr(client, "chat"):
@@ -44,13 +48,20 @@ class _Desk:
 
     def request(self, body: dict[str, Any]) -> Proposal:
         """Return the model call as a proposal; a stream and foreign objects make it malformed."""
-        shown = {key: value for key, value in body.items() if _plain(value)}
-        if body.get("stream"):
+        shown = {key: parts.frozen(value) for key, value in body.items() if not parts.passes(key, value)}
+        extra = shown.get("extra_body") or {}
+        if body.get("stream") or not isinstance(extra, dict) or extra.keys() & parts.OVERRIDING:
             shown["stream"] = object()  # frozen values only: this blocks
+        return self._proposal("model_call", str(body.get("model", "")), shown)
+
+    def hosted(self, body: dict[str, Any]) -> list[Proposal]:
+        """Return what the provider would do by itself as proposals."""
+        return [self._proposal("tool_call", name, {"args": args}) for name, args in parts.hosted(body)]
+
+    def _proposal(self, kind: str, name: str, value: Any, called: str = "") -> Proposal:
         return self.governor.propose(
-            "model_call", str(body.get("model", "")), shown, agent=self.agent, run=self.run,
-            identity=self.identity,
-        )  # fmt: skip
+            kind, name, value, agent=self.agent, run=self.run, id=called, identity=self.identity
+        )
 
     def blocked_way(self, way: tuple[str, ...]) -> Blocked:
         """Return the error for an endpoint that nobody governs."""
@@ -59,39 +70,42 @@ class _Desk:
         refusal = refuse("openai:endpoint", f"client.{name} is not governed.", "permission")
         return Blocked(self.governor.blocked(proposal, refusal))
 
-    def calls(self, reply: Any) -> list[tuple[Any, Proposal]]:
-        """Return the tool calls of a reply, each with its proposal."""
-        found = []
-        for call in _tool_calls(reply):
-            function = getattr(call, "function", call)
-            try:
-                args = json.loads(function.arguments)
-            except (ValueError, RecursionError, AttributeError, TypeError):
-                args = str(getattr(function, "arguments", ""))
-            proposal = self.governor.propose(
-                "tool_call", str(getattr(function, "name", "")), {"args": args}, agent=self.agent,
-                run=self.run,
-                id=str(getattr(call, "call_id", "") or getattr(call, "id", "") or ""), identity=self.identity,
-            )  # fmt: skip
-            found.append((function, proposal))
-        return found
+    def judged(self, reply: Any) -> Generator[Proposal, Ruling, None]:
+        """Yield what a reply asks for and says; put what is allowed in its place.
 
-    def texts(self, reply: Any) -> list[tuple[Any, str, Proposal]]:
-        """Return the texts of a reply with where they stand, when they are screened."""
-        if self.governor.guard is None:
-            return []
-        spots = [
-            (choice.message, "content") for choice in getattr(reply, "choices", None) or []
-        ] or [
-            (part, "text") for item in getattr(reply, "output", None) or []
-            for part in getattr(item, "content", None) or []
-        ]  # fmt: skip
-        return [
-            (holder, field, self.governor.propose(
-                "message", "", getattr(holder, field), agent=self.agent, run=self.run
-            ))
-            for holder, field in spots if isinstance(getattr(holder, field, None), str)
-        ]  # fmt: skip
+        Raise Blocked at the first that is not; what was allowed before is given back.
+        """
+        if not (hasattr(reply, "choices") or hasattr(reply, "output")):
+            refusal = refuse("openai:reply", f"A {type(reply).__name__} cannot be checked.", "internal")
+            raise Blocked(self.governor.blocked(self._proposal("event", "reply", None), refusal))
+        allowed: list[Ruling] = []
+        try:
+            for call in parts.calls_of(reply):
+                ruling = yield self._proposal("tool_call", call.name, {"args": call.args}, call.id)
+                if not ruling.allowed:
+                    raise Blocked(ruling)
+                allowed.append(ruling)
+                self._put(ruling, functools.partial(call.hand, ruling.args))
+            for holder, field in parts.texts_of(reply) if self.governor.guard is not None else ():
+                text = getattr(holder, field, None)
+                if isinstance(text, str):
+                    ruling = yield self._proposal("message", "", text)
+                    if not ruling.allowed:
+                        raise Blocked(ruling)
+                    self._put(ruling, functools.partial(parts.put_text, holder, field, ruling.value))
+        except Blocked:
+            for ruling in allowed:
+                self.governor.abandon(ruling)
+            raise
+
+    def _put(self, ruling: Ruling, change: Callable[[], None]) -> None:
+        """Change a reply as ruled; what cannot be changed is blocked."""
+        try:
+            change()
+        except Exception as failure:  # classes of the project's own refuse what is left
+            reason = f"It cannot be handed out as it was checked: {type(failure).__name__}."
+            refusal = refuse("openai:rewrite", reason, "invalid")
+            raise Blocked(self.governor.blocked(ruling.proposal, refusal)) from None
 
 
 class _Way:
@@ -131,66 +145,56 @@ def _call(create: Any, body: dict[str, Any], desk: _Desk) -> Any:
     governor = desk.governor
     ruling = governor.require(desk.request(body))
     try:
+        for proposal in desk.hosted(ruling.value):
+            governor.require(proposal)
+    except Blocked:
+        governor.abandon(ruling)
+        raise
+    try:
         reply = create(**_given(body, ruling))
     except BaseException as failure:
         governor.finish(ruling, {"type": type(failure).__name__, "message": str(failure)}, ok=False)
         raise
     governor.finish(ruling, _shown(reply), tokens=_tokens(reply))
-    for function, proposal in desk.calls(reply):
-        _hand_out(function, governor.require(proposal))
-    for holder, field, proposal in desk.texts(reply):
-        setattr(holder, field, governor.require(proposal).value)
+    judging = desk.judged(reply)
+    with contextlib.suppress(StopIteration):
+        proposal = next(judging)
+        while True:
+            proposal = judging.send(governor.decide(proposal))
     return reply
 
 
 async def _acall(create: Any, body: dict[str, Any], desk: _Desk) -> Any:
     governor = desk.governor
-    ruling = await governor.adecide(desk.request(body))
-    if not ruling.allowed:
-        raise Blocked(ruling)
+    ruling = await governor.arequire(desk.request(body))
+    try:
+        for proposal in desk.hosted(ruling.value):
+            await governor.arequire(proposal)
+    except Blocked:
+        governor.abandon(ruling)
+        raise
     try:
         reply = await create(**_given(body, ruling))
     except BaseException as failure:
         governor.finish(ruling, {"type": type(failure).__name__, "message": str(failure)}, ok=False)
         raise
     governor.finish(ruling, _shown(reply), tokens=_tokens(reply))
-    for function, proposal in desk.calls(reply):
-        decided = await governor.adecide(proposal)
-        if not decided.allowed:
-            raise Blocked(decided)
-        _hand_out(function, decided)
-    for holder, field, proposal in desk.texts(reply):
-        decided = await governor.adecide(proposal)
-        if not decided.allowed:
-            raise Blocked(decided)
-        setattr(holder, field, decided.value)
+    judging = desk.judged(reply)
+    with contextlib.suppress(StopIteration):
+        proposal = next(judging)
+        while True:
+            proposal = judging.send(await governor.adecide(proposal))
     return reply
 
 
 def _given(body: dict[str, Any], ruling: Ruling) -> dict[str, Any]:
     """Return the request to send: the checked copy, and what is no JSON (a response model) as it came."""
-    return {**body, **ruling.value}
-
-
-def _hand_out(function: Any, ruling: Ruling) -> None:
-    args = ruling.args
-    function.arguments = args if isinstance(args, str) else json.dumps(args)
-
-
-def _plain(value: Any) -> bool:
-    """Return whether a request field is data; clients' own markers and classes are not."""
-    return value is None or isinstance(value, (str, int, float, bool, list, tuple, dict))
-
-
-def _tool_calls(reply: Any) -> list[Any]:
-    chat = [
-        call for choice in getattr(reply, "choices", None) or []
-        for call in getattr(choice.message, "tool_calls", None) or []
-    ]  # fmt: skip
-    return chat or [
-        item for item in getattr(reply, "output", None) or []
-        if getattr(item, "type", "") in ("function_call", "custom_tool_call")
-    ]  # fmt: skip
+    given = {**body, **ruling.value}
+    for original, checked in zip(body.get("tools") or (), given.get("tools") or (), strict=False):
+        function = original.get("function") if isinstance(original, dict) else None
+        if hasattr(function, "model"):  # what the SDK parses the arguments into
+            checked["function"] = type(function)(checked["function"], function.model)
+    return given
 
 
 def _tokens(reply: Any) -> int | None:
@@ -200,4 +204,4 @@ def _tokens(reply: Any) -> int | None:
 
 def _shown(reply: Any) -> dict[str, Any]:
     dump = getattr(reply, "model_dump", None)
-    return {"content": dump(mode="json") if callable(dump) else str(reply)}
+    return {"content": dump(mode="json", warnings=False) if callable(dump) else str(reply)}
