@@ -51,6 +51,7 @@ Expr: TypeAlias = "bool | str"
 
 Then: TypeAlias = Callable[[Env], None]
 EVERYWHERE = frozenset({"step", "time", "agent", "role", "kind", "parents"})
+_ORDER = ("<", "<=", ">", ">=")
 _TEXTS = frozenset({"agent", "role", "kind", "name", "tool", "model"})
 
 
@@ -343,7 +344,11 @@ class Conditions(Writer):
             return fast
         left, right = self.term(formula.left, level, env), self.term(formula.right, level, env)
         text = f"compare({self.constant(formula.op)}, {left}, {right})"
-        return f"({text} is True)" if certain else f"({text} is not False)"
+        text = f"{text} is True" if certain else f"{text} is not False"
+        if formula.op in _ORDER and isinstance(formula.left, Var) and isinstance(formula.right, Var):
+            # two whole numbers are compared at once: a rule may compare with all that was seen
+            return f"({left} {formula.op} {right} if type({left}) is type({right}) is int else {text})"
+        return f"({text})"
 
     def _fast(self, formula: Compare, certain: bool, level: int, env: Env) -> str | None:
         left, right = formula.left, formula.right
