@@ -5,10 +5,11 @@
 A campaign (examples/recovery/study.yaml) is run into OUT/MODEL/campaign. Lessons are learnt from the failed
 runs of every other task; the runs of the remaining tasks, which the lessons never saw, are repeated with the
 same seed, fault and cached replies: without anything, with the lessons' notes in the prompts, behind a
-governor that may rewrite (and blocks what stays unsupported), with the rewriter alone, and once more with a note of the failure itself (retry). *Recurrence*: a run that
-failed before fails again. Fault-free runs are repeated, too: what a lesson breaks is counted. Then the
-notes and planted bad ones (harmful, irrelevant, instructions) go on trial. The stub copies perfectly
-and heeds no note: it shows what prompts cannot change. Goes on where it was stopped (OUT/MODEL/runs.jsonl).
+governor that may rewrite (and blocks what stays unsupported), with the rewriter alone, and once more with a
+note of the failure itself (retry). *Recurrence*: a run that failed before fails again. Fault-free runs are
+repeated, too: what a lesson breaks is counted. Then the notes and planted bad ones (harmful, irrelevant,
+instructions) go on trial. The stub copies perfectly and heeds no note: it shows what prompts cannot change.
+Goes on where it was stopped (OUT/MODEL/runs.jsonl).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The recovery study runs from start to end on the stub, goes on where it stopped, and lets no bad note in."""
+"""The recovery study runs to the end on the stub, goes on where it stopped, and lets no bad note in."""
 
 from __future__ import annotations
 
@@ -43,9 +43,8 @@ def test_the_study_on_the_stub(tmp_path: Path) -> None:
     assert found["ways"]["every time, notes"]["wins"] == 0  # a copier heeds no note
     assert found["ways"]["fault-free, notes"]["losses"] == 0
     assert found["trials"]["planted bad notes"]["accepted"] == 0
-    assert rows.count("\n") == 4 * (
-        found["ways"]["every time, notes"]["n"] + found["ways"]["fault-free, notes"]["n"]
-    )
+    repeated = sum(found["ways"][f"{name}, notes"]["n"] for name in ("every time", "fault-free"))
+    assert rows.count("\n") == 5 * repeated > 0
     (folder / "runs.jsonl").write_text("".join(rows.splitlines(keepends=True)[:-1]))
     study(tmp_path)
     assert (folder / "runs.jsonl").read_text() == rows
