@@ -1,10 +1,13 @@
 """Attribution on a campaign's own runs, where the injected fault is the truth: who and when, per fault.
 
-    python benchmarks/study_diagnosis.py CAMPAIGN_DIR [--contracts FILE]... [--sample N] [--json OUT]
+    python benchmarks/study_diagnosis.py CAMPAIGN_DIR [--contracts FILE]... [--sample N] [--skip N]
+                                         [--confirm N] [--out benchmarks/results/study_diagnosis]
 
 CAMPAIGN_DIR holds results.sqlite and traces/ with runs of single faults and their controls (the same
 task and seed without a fault). Diagnosis sees blind traces only; the truth is read by masfire.metrics.
-Counterfactual evidence costs one re-run a diagnosis (the control). Scorers are learned on other tasks.
+Counterfactual evidence costs one re-run a diagnosis (the control). Scorers are learned on other tasks, and
+so are the weights of layers (from what scorers said of runs they had not seen). --confirm repeats N failed
+runs that the stub answered, with the first suspect repaired.
 """
 
 from __future__ import annotations
@@ -16,19 +19,25 @@ import sqlite3
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from masfire.campaign.confirm import confirm, pair_of
+from masfire.campaign.rerun import rerunning
+from masfire.campaign.results import Results
 from masfire.checking import resolve
 from masfire.diagnosis.attribute import diagnose
 from masfire.diagnosis.causality import Counterfactual
+from masfire.diagnosis.combine import Combiner, Reading, reliability, strongest
 from masfire.diagnosis.evidence import ContractEvidence, Provenance
-from masfire.diagnosis.model import Case, Label, Layer
+from masfire.diagnosis.model import Case, Finding, Label, Layer
 from masfire.diagnosis.sample import sample_of
 from masfire.diagnosis.scorer import StepScorer
+from masfire.diagnosis.turns import turns_of
 from masfire.diagnosis.weak import WeakScorer
+from masfire.errors import UsageError
 from masfire.metrics.statistics import wilson
 from masfire.metrics.truth import truth_of
 from masfire.trace.io import read_trace
@@ -45,7 +54,7 @@ class Run:
         self.trace, self.control = trace.blind(), control.blind()
 
 
-def load(folder: Path, *, sample: int, systems: Sequence[str]) -> list[Run]:
+def load(folder: Path, *, sample: int, skip: int, systems: Sequence[str]) -> list[Run]:
     database = sqlite3.connect(f"file:{folder / 'results.sqlite'}?mode=ro", uri=True)
     rows = database.execute("SELECT system, task, seed, fault, state, trace FROM runs ORDER BY id").fetchall()
     controls = {row[:3]: row[5] for row in rows if not row[3]}
@@ -53,7 +62,7 @@ def load(folder: Path, *, sample: int, systems: Sequence[str]) -> list[Run]:
     chosen = [row for row in chosen if not systems or row[0] in systems]
     random.Random(0).shuffle(chosen)
     runs = []
-    for system, task, seed, fault, _, name in chosen[: sample or None]:
+    for system, task, seed, fault, _, name in chosen[skip : skip + sample if sample else None]:
         trace = read_trace(folder / "traces" / name)
         truth = truth_of(trace)
         if truth is not None:
@@ -69,11 +78,19 @@ def untouched(run: Run) -> bool:
     return not run.trace.injections and b"@" not in text.split(b'"task"')[0] and dense
 
 
-def score(runs: Sequence[Run], layers_of: object) -> dict[str, list[tuple[bool, bool, bool]]]:
+Arm = Callable[[Run], "tuple[list[Layer], Combiner | None]"]
+Hits = dict[str, list[tuple[bool, bool, bool]]]
+
+
+def score(runs: Sequence[Run], arm: Arm, sure: list[tuple[float, bool, bool]]) -> Hits:
+    """Return what an arm hits per fault; `sure` gets (confidence, whether right, whether it knew)."""
     hits: dict[str, list[tuple[bool, bool, bool]]] = defaultdict(list)
     for run in runs:
-        found = diagnose(run.trace, layers_of(run))  # type: ignore[operator]
+        layers, combiner = arm(run)
+        found = diagnose(run.trace, layers, combiner=combiner)
         top, truth = found.top, run.truth
+        if top is not None:
+            sure.append((top.confidence, top.step == truth.step, found.known))
         hits[run.fault].append(
             (
                 top is not None and top.agent == truth.agent,
@@ -116,10 +133,12 @@ def main() -> None:
     )
     parser.add_argument("--sample", type=int, default=1000, help="runs drawn at random; 0: all")
     parser.add_argument("--systems", default="", help="comma-separated; default: all")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--skip", type=int, default=0, help="so many of the drawn runs are left out first")
+    parser.add_argument("--confirm", type=int, default=0, metavar="N", help="repeat N runs with a repair")
+    parser.add_argument("--out", type=Path, help="also write OUT.md and OUT.json")
     options = parser.parse_args()
     systems = [name for name in options.systems.split(",") if name]
-    runs = load(options.campaign, sample=options.sample, systems=systems)
+    runs = load(options.campaign, sample=options.sample, skip=options.skip, systems=systems)
     if not runs:
         sys.exit("No witnessed run with a control of the same task and seed.")
     assert all(untouched(run) for run in runs), "an injection can be seen"
@@ -130,35 +149,109 @@ def main() -> None:
     def fold(run: Run) -> int:
         return tasks.index(run.task) % FOLDS
 
-    arms = {
-        "all, with counterfactual": lambda run: [
-            Counterfactual([run.control]), contracts, strong[fold(run)], Provenance(),
-        ],
-        "counterfactual alone": lambda run: [Counterfactual([run.control])],
-        "contracts + learned, no re-run": lambda run: [contracts, strong[fold(run)], Provenance()],
-        "learned alone": lambda run: [strong[fold(run)]],
-        "learned from pass/fail (--weak)": lambda run: [weak[fold(run)]],
-        "contracts + provenance": lambda run: [contracts, Provenance()],
-        "contracts alone": lambda run: [contracts],
-        "provenance alone": lambda run: [Provenance()],
-    }  # fmt: skip
-    out: dict[str, dict[str, list[float]]] = {}
-    print(
-        f"{len(runs)} runs, {len(tasks)} tasks, "
-        f"systems {dict(Counter(run.trace.header.system for run in runs))}"
-    )
-    print(f"  {'':<34}{'agent %':>18}{'step %':>18}{'hit@3 %':>18}{'n':>7}")
-    for name, layers_of in arms.items():
+    provenance = Provenance()
+
+    def full(run: Run) -> list[Layer]:
+        return [Counterfactual([run.control]), contracts, strong[fold(run)], provenance]
+
+    def partial(run: Run) -> list[Layer]:
+        return [contracts, strong[fold(run)], provenance]
+
+    weights = {name: combined(runs, fold, layers) for name, layers in (("full", full), ("partial", partial))}
+    arms: dict[str, Arm] = {
+        "all, weights fitted": lambda run: (full(run), weights["full"][fold(run)]),
+        "all, with counterfactual": lambda run: (full(run), None),
+        "counterfactual alone": lambda run: ([Counterfactual([run.control])], None),
+        "no re-run, weights fitted": lambda run: (partial(run), weights["partial"][fold(run)]),
+        "no re-run": lambda run: (partial(run), None),
+        "learned alone": lambda run: ([strong[fold(run)]], None),
+        "learned from pass/fail (--weak)": lambda run: ([weak[fold(run)]], None),
+        "contracts + provenance": lambda run: ([contracts, provenance], None),
+        "contracts alone": lambda run: ([contracts], None),
+        "provenance alone": lambda run: ([provenance], None),
+    }
+    out: dict[str, dict[str, object]] = {}
+    text = [
+        (
+            f"{len(runs)} runs, {len(tasks)} tasks, systems "
+            f"{dict(Counter(run.trace.header.system for run in runs))}"
+        ),
+        f"  {'':<34}{'agent %':>18}{'step %':>18}{'hit@3 %':>18}{'n':>7}",
+    ]
+    for name, arm in arms.items():
         started = time.perf_counter()
-        hits = score(runs, layers_of)
+        sure: list[tuple[float, bool, bool]] = []
+        hits = score(runs, arm, sure)
         rows = [row for found in hits.values() for row in found]
-        print(line(name, rows) + f"{1000 * (time.perf_counter() - started) / len(runs):>9.1f} ms a run")
-        out[name] = {"all": _rates(rows)} | {fault: _rates(found) for fault, found in sorted(hits.items())}
-        if name.startswith(("all", "contracts + learned")):
-            for fault, found in sorted(hits.items()):
-                print(line("    " + fault, found))
-    if options.json:
-        options.json.write_text(json.dumps(out, indent=2) + "\n", encoding="utf-8")
+        text.append(line(name, rows) + f"{1000 * (time.perf_counter() - started) / len(runs):>9.1f} ms a run")
+        table, error = reliability([one[0] for one in sure], [one[1] for one in sure])
+        knew = [right for _, right, known in sure if known]
+        out[name] = {"all": _rates(rows), "ece": round(error, 4), "reliability": table}
+        out[name] |= {fault: _rates(found) for fault, found in sorted(hits.items())}
+        if knew:
+            share = f"knows in {len(knew) / len(runs):.0%}, right then in {sum(knew) / len(knew):.0%}"
+            text.append(f"      {share}; calibration error {error:.3f}")
+        if name in ("all, with counterfactual", "no re-run", "no re-run, weights fitted"):
+            text += [line("    " + fault, found) for fault, found in sorted(hits.items())]
+        if name == "no re-run, weights fitted":
+            text += [f"      said {mean:.2f}, was right {good:.2f} (n {n})" for mean, good, n in table]
+    if options.confirm:
+        said = confirmed(options.campaign, options.confirm, options.skip)
+        text += ["", "Repair of the first suspect (stub runs that failed):", *said]
+        out["confirm"] = {"lines": said}
+    print("\n".join(text))
+    if options.out:
+        head = "# Study: attribution on campaign runs\n\n`benchmarks/study_diagnosis.py`: see its head.\n\n"
+        options.out.with_suffix(".md").write_text(
+            head + "```\n" + "\n".join(text) + "\n```\n", encoding="utf-8"
+        )
+        options.out.with_suffix(".json").write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+
+
+def combined(
+    runs: Sequence[Run], fold: Callable[[Run], int], layers: Callable[[Run], list[Layer]]
+) -> dict[int, Combiner]:
+    """Return, per fold of tasks, layer weights fitted on the other folds."""
+    readings = []
+    for run in runs:
+        found: dict[str, list[Finding]] = defaultdict(list)
+        for layer in layers(run):
+            found[layer.name].extend(layer.examine(run.trace))
+        blamable = {turn.step for turn in turns_of(run.trace) if turn.blamable}
+        steps = tuple(sorted(blamable | {one.step for several in found.values() for one in several}))
+        readings.append(Reading(steps, strongest(found), run.truth.step, run.task))
+    return {
+        held: Combiner.fit([one for one, run in zip(readings, runs, strict=True) if fold(run) != held])
+        for held in range(FOLDS)
+    }
+
+
+def confirmed(folder: Path, number: int, skip: int) -> list[str]:
+    """Repeat failed stub runs with the counterfactual's suspect repaired; return what came of it."""
+    with Results(folder / "results.sqlite", readonly=True) as results:
+        rows = [row for row in results if row.model == "stub" and row.state == "witnessed"]
+    rows = [row for row in rows if row.success is False]
+    random.Random(skip).shuffle(rows)
+    tally: Counter[tuple[str, str]] = Counter()
+    reruns = 0
+    with rerunning(folder, stub=True) as rerunner:
+        for row in rows[:number]:
+            try:
+                pair = pair_of(folder, row.id)
+            except UsageError:
+                tally["no solved control", ""] += 1
+                continue
+            truth = truth_of(pair.trace)
+            found = diagnose(pair.trace, [Counterfactual([pair.twin])])
+            proved = confirm(rerunner, pair, found, suspects=1)
+            reruns += proved.reruns
+            right = truth is not None and found.top is not None and found.top.step == truth.step
+            verdict = (
+                f"{proved.trials[-1].verdict} ({proved.trials[-1].scope})" if proved.trials else "no suspect"
+            )
+            tally[verdict, "blame right" if right else "blame wrong"] += 1
+    lines = [f"  {verdict}, {right}: {count}" for (verdict, right), count in sorted(tally.items())]
+    return [*lines, f"  {reruns} re-runs for {sum(tally.values())} runs"]
 
 
 def _rates(rows: Sequence[tuple[bool, bool, bool]]) -> list[float]:
