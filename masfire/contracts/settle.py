@@ -14,14 +14,14 @@ from masfire.contracts.obligations import Obligations
 from masfire.contracts.program import Program
 from masfire.contracts.reports import Findings, Reporter, changed
 from masfire.contracts.tables import Moment
-from masfire.contracts.values import MISSING
+from masfire.contracts.values import FOREIGN, MISSING
 from masfire.contracts.view import View
 
 
 class Nobody:
-    """Stands for who acted in a run without steps."""
+    """Stands for who acted in a run without steps: comparisons with its fields are false."""
 
-    agent = role = kind = MISSING
+    agent = role = kind = FOREIGN
     parents = ()
 
 
