@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import json
-from typing import Any
+import uuid
+from typing import Annotated, Any, NotRequired
 
+from masfire.adapters.govern_langgraph_calls import failed
+from masfire.adapters.govern_langgraph_writes import LOST, rebuilt, shown
 from masfire.adapters.govern_python import RUN, error_of
 from masfire.errors import MissingDependency, UsageError
 from masfire.governance import Blocked, Governor, Proposal, Ruling
@@ -30,15 +34,25 @@ def middleware(
 @functools.cache
 def _middleware_class() -> Any:
     try:
-        from langchain.agents.middleware.types import AgentMiddleware
+        from langchain.agents.middleware.types import AgentMiddleware, AgentState, PrivateStateAttr
     except ImportError as missing:
         raise MissingDependency(
             "Governing LangChain agents needs langchain.",
             hint="Install it with: pip install 'langchain>=1.0'",
         ) from missing
 
+    class GovernedState(AgentState):  # type: ignore[type-arg, unused-ignore]
+        """An agent's state with the run it belongs to, which no input and no output holds."""
+
+        masfire_run: str
+
+    # Said in code, because the name of the annotation is only known in here.
+    GovernedState.__annotations__["masfire_run"] = NotRequired[Annotated[str, PrivateStateAttr]]
+
     class GovernanceMiddleware(AgentMiddleware):  # type: ignore[type-arg, unused-ignore]
         """Asks a governor before each tool and model call of one agent."""
+
+        state_schema = GovernedState
 
         def __init__(self, governor: Governor, agent: str, on_block: str, identity: str) -> None:
             super().__init__()
@@ -48,6 +62,38 @@ def _middleware_class() -> Any:
         def name(self) -> str:
             return f"masfire-{self.agent}"
 
+        def before_agent(self, state: Any, runtime: Any) -> Any:
+            return self._begun(state)
+
+        async def abefore_agent(self, state: Any, runtime: Any) -> Any:
+            return self._begun(state)
+
+        def after_agent(self, state: Any, runtime: Any) -> None:
+            self._ended(state)
+
+        async def aafter_agent(self, state: Any, runtime: Any) -> None:
+            self._ended(state)
+
+        def _begun(self, state: Any) -> dict[str, Any] | None:
+            """Give an invocation that is in no run its own, and confirm what the user said.
+
+            An agent that another governed one calls as a tool hears that agent, and not the user.
+            """
+            named = self.governor.current_run() or _configured()
+            run = named or uuid.uuid4().hex
+            guard = self.governor.guard
+            if guard is not None and not self.governor.nested():
+                for message in state.get("messages", ()):
+                    made = getattr(message, "additional_kwargs", {}).get("lc_source")  # a summary, by a model
+                    if getattr(message, "type", "") == "human" and not made:
+                        guard.confirm(run, _text(message), "user")
+            return None if named else {"masfire_run": run}
+
+        def _ended(self, state: Any) -> None:
+            run = state.get("masfire_run")
+            if run and not (self.governor.current_run() or _configured()):
+                self.governor.end(run)
+
         def wrap_tool_call(self, request: Any, handler: Any) -> Any:
             ruling = self.governor.decide(self._tool(request))
             if not ruling.allowed:
@@ -56,7 +102,7 @@ def _middleware_class() -> Any:
                 with self.governor.inside(ruling.proposal.run):
                     result = handler(_given(request, ruling))
             except BaseException as failure:
-                self.governor.finish(ruling, error_of(failure), ok=False)
+                failed(self.governor, ruling, failure)
                 raise
             self._done(ruling, result)
             return result
@@ -70,13 +116,12 @@ def _middleware_class() -> Any:
                     async with asyncio.timeout(ruling.seconds or None):
                         result = await handler(_given(request, ruling))
             except BaseException as failure:
-                self.governor.finish(ruling, error_of(failure), ok=False)
+                failed(self.governor, ruling, failure)
                 raise
             self._done(ruling, result)
             return result
 
         def wrap_model_call(self, request: Any, handler: Any) -> Any:
-            self._heard(request)
             for attempt in range(self._attempts()):
                 ruling = self.governor.require(self._model(request))
                 try:
@@ -88,12 +133,14 @@ def _middleware_class() -> Any:
                 said = self._said(request, response, attempt)
                 word = None if said is None else self.governor.decide(said)
                 if word is None or not _again(word):
-                    return _spoken(response, word)
+                    form = self._form(request, response)
+                    return _formed(
+                        _spoken(response, word), None if form is None else self.governor.decide(form)
+                    )
                 request = _told(request, response, word)
             raise AssertionError("unreachable: the last attempt is final")
 
         async def awrap_model_call(self, request: Any, handler: Any) -> Any:
-            self._heard(request)
             for attempt in range(self._attempts()):
                 ruling = await self.governor.adecide(self._model(request))
                 if not ruling.allowed:
@@ -107,23 +154,16 @@ def _middleware_class() -> Any:
                 said = self._said(request, response, attempt)
                 word = None if said is None else await self.governor.adecide(said)
                 if word is None or not _again(word):
-                    return _spoken(response, word)
+                    form = self._form(request, response)
+                    return _formed(
+                        _spoken(response, word), None if form is None else await self.governor.adecide(form)
+                    )
                 request = _told(request, response, word)
             raise AssertionError("unreachable: the last attempt is final")
 
         def _attempts(self) -> int:
             lineage = self.governor.policy.lineage
             return 1 if lineage is None else 1 + lineage.retries
-
-        def _heard(self, request: Any) -> None:
-            """Confirm what the user said: the instructions that statements are held to."""
-            guard = self.governor.guard
-            if guard is None:
-                return
-            run = self._run(request)
-            for message in request.messages:
-                if getattr(message, "type", "") == "human":
-                    guard.confirm(run, _text(message), "user")
 
         def _tool(self, request: Any) -> Proposal:
             call = request.tool_call
@@ -163,9 +203,19 @@ def _middleware_class() -> Any:
             return msgspec.structs.replace(proposal, attempt=-1 if final else attempt)
 
         def _run(self, request: Any) -> str:
-            config = getattr(getattr(request, "runtime", None), "config", None) or {}
-            configurable = (config.get("configurable") or {}) if isinstance(config, dict) else {}
-            return str(configurable.get(RUN) or configurable.get("thread_id") or "")
+            state = getattr(request, "state", None)
+            given = state.get("masfire_run", "") if isinstance(state, dict) else ""
+            return _configured() or str(given or "")
+
+        def _form(self, request: Any, response: Any) -> Proposal | None:
+            """Return an answer in a structured form as a proposal, if it is screened."""
+            form = getattr(response, "structured_response", None)
+            if form is None or self.governor.guard is None:
+                return None
+            return self.governor.propose(
+                "message", "", shown(form), agent=self.agent, run=self._run(request),
+                identity=self.identity,
+            )  # fmt: skip
 
         def _refused(self, request: Any, ruling: Ruling) -> Any:
             if self.on_block == "raise":
@@ -230,6 +280,27 @@ def _spoken(response: Any, word: Ruling | None) -> Any:
         message.content = ""
     messages[-1].content = text
     return response
+
+
+def _formed(response: Any, word: Ruling | None) -> Any:
+    """Return the response with the structured answer as it was screened; raise Blocked when none is left."""
+    if word is None or (word.allowed and word.payload == word.proposal.payload):
+        return response
+    form = rebuilt(response.structured_response, word.value)
+    if form is LOST and word.rule != "lineage:yellow":
+        raise Blocked(word)
+    return response if form is LOST else dataclasses.replace(response, structured_response=form)
+
+
+def _configured() -> str:
+    """Return the run that this invocation's configuration names."""
+    from langgraph.config import get_config
+
+    try:
+        configurable = get_config().get("configurable") or {}
+    except RuntimeError:  # outside any graph
+        return ""
+    return str(configurable.get(RUN) or configurable.get("thread_id") or "")
 
 
 def _told(request: Any, response: Any, word: Ruling) -> Any:

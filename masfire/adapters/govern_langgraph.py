@@ -78,7 +78,7 @@ class _Run:
     def __init__(self, governor: Governor, given: Any, config: Any) -> None:
         self._governor, self._given = governor, given
         configurable = {**((config or {}).get("configurable") or {})}
-        self._nested = RUN in configurable or HERE.get() is not None
+        self._nested = RUN in configurable or governor.nested()
         self.run = configurable.setdefault(RUN, governor.current_run() or uuid.uuid4().hex)
         self.config = {**(config or {}), "configurable": configurable}
 

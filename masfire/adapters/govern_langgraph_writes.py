@@ -12,7 +12,8 @@ from masfire.trace.payload import pack_or_refuse, unpack
 Writing: TypeAlias = "Generator[Proposal, Ruling, Any]"
 """What a node writes: yields proposals, is sent rulings, returns what may be written."""
 
-_LOST = object()
+LOST = object()
+"""What cannot be made."""
 
 
 def written(governor: Governor, result: Any) -> Writing:
@@ -77,13 +78,13 @@ def _fields(governor: Governor, update: dict[str, Any]) -> Writing:
         else:
             plain[key] = value
     if plain:
-        shown = {key: _shown(value) for key, value in plain.items()}
-        ruling: Ruling = yield governor.propose("message", "", shown)
+        told = {key: shown(value) for key, value in plain.items()}
+        ruling: Ruling = yield governor.propose("message", "", told)
         allowed = ruling.value if ruling.allowed else {}
         for key, value in plain.items():
             if key in allowed:
-                found = value if allowed[key] == shown[key] else _rebuilt(value, allowed[key])
-                if found is not _LOST:
+                found = value if allowed[key] == told[key] else rebuilt(value, allowed[key])
+                if found is not LOST:
                     kept[key] = found
                 elif ruling.rule == "lineage:yellow":  # it could only not be tagged
                     kept[key] = value
@@ -110,37 +111,37 @@ def _named(value: Any) -> dict[str, Any] | None:
     return None
 
 
-def _shown(value: Any, depth: int = 0) -> Any:
+def shown(value: Any, depth: int = 0) -> Any:
     """Return what a value says as JSON: models and data classes by their fields, others by their text."""
     if value is None or type(value) in (str, int, float, bool):
         return value
     if depth > 64:
         return unpack(pack_or_refuse(value))
     if isinstance(value, dict):
-        return {str(key): _shown(item, depth + 1) for key, item in value.items()}
+        return {str(key): shown(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_shown(item, depth + 1) for item in value]
+        return [shown(item, depth + 1) for item in value]
     if isinstance(value, (set, frozenset)):
-        return [_shown(item, depth + 1) for item in sorted(value, key=repr)]
+        return [shown(item, depth + 1) for item in sorted(value, key=repr)]
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).decode("utf-8", "replace")
     if role(value):
-        return _shown(content(value), depth + 1)
+        return shown(content(value), depth + 1)
     named = _named(value)
     if named is not None:
         for name in getattr(type(value), "model_fields", ()):
             named.setdefault(name, getattr(value, name))
-        return {name: _shown(item, depth + 1) for name, item in named.items()}
+        return {name: shown(item, depth + 1) for name, item in named.items()}
     return unpack(pack_or_refuse(value))
 
 
-def _rebuilt(value: Any, new: Any) -> Any:
-    """Return `new` as the kind of thing that `value` is; _LOST when that cannot be made."""
+def rebuilt(value: Any, new: Any) -> Any:
+    """Return `new` as the kind of thing that `value` is; LOST when that cannot be made."""
     try:
         if value is None or isinstance(value, (str, int, float, bool, list, dict)):
-            return new if _json(value) else _LOST
+            return new if _json(value) else LOST
         if isinstance(value, (tuple, set, frozenset)):
-            return type(value)(new) if _json(list(value)) else _LOST
+            return type(value)(new) if _json(list(value)) else LOST
         if isinstance(value, (bytes, bytearray)):
             return type(value)(new.encode())
         if hasattr(value, "model_validate"):
@@ -148,8 +149,8 @@ def _rebuilt(value: Any, new: Any) -> Any:
         if dataclasses.is_dataclass(value) and all(map(_json, (_named(value) or {}).values())):
             return dataclasses.replace(value, **new)  # type: ignore[type-var]
     except Exception:  # the project's own classes may refuse what is left
-        return _LOST
-    return _LOST
+        return LOST
+    return LOST
 
 
 def _json(value: Any) -> bool:

@@ -192,8 +192,11 @@ def _given(body: dict[str, Any], ruling: Ruling) -> dict[str, Any]:
     given = {**body, **ruling.value}
     for original, checked in zip(body.get("tools") or (), given.get("tools") or (), strict=False):
         function = original.get("function") if isinstance(original, dict) else None
-        if hasattr(function, "model"):  # what the SDK parses the arguments into
-            checked["function"] = type(function)(checked["function"], function.model)
+        if isinstance(function, dict) and hasattr(
+            function, "model"
+        ):  # what the SDK parses the arguments into
+            made: Any = type(function)
+            checked["function"] = made(checked["function"], function.model)
     return given
 
 

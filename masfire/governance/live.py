@@ -21,6 +21,7 @@ MAX_RUNS = 100_000
 """Live runs a governor keeps; more are blocked, because forgetting one would renew its budget."""
 
 RUN: ContextVar[str] = ContextVar("masfire_governed_run", default="")
+WITHIN: ContextVar[bool] = ContextVar("masfire_governed_within", default=False)
 AGENT: ContextVar[str] = ContextVar("masfire_governed_agent", default="")
 
 
@@ -85,7 +86,11 @@ class LiveRuns:
 
     @contextlib.contextmanager
     def inside(self, run: str, agent: str = "") -> Iterator[None]:
-        """Join a run in this context (and act as `agent`) without ending it; an outer run wins."""
+        """Join a run in this context (and act as `agent`) without ending it; an outer run wins.
+
+        What happens inside is an agent's doing: `nested` is true there.
+        """
+        within = WITHIN.set(True)
         joined = RUN.set(RUN.get() or run)
         named = AGENT.set(agent or AGENT.get())
         try:
@@ -93,6 +98,11 @@ class LiveRuns:
         finally:
             AGENT.reset(named)
             RUN.reset(joined)
+            WITHIN.reset(within)
+
+    def nested(self) -> bool:
+        """Return whether this context is inside an agent's action: who speaks here is not the user."""
+        return WITHIN.get()
 
     @contextlib.contextmanager
     def acting(self, agent: str) -> Iterator[None]:
