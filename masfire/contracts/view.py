@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from masfire.contracts.language import fields
 from masfire.contracts.language.syntax import Path
 from masfire.contracts.values import FOREIGN, MISSING, freeze, item, thaw
 from masfire.errors import RefusedValue
@@ -14,30 +15,15 @@ __all__ = ["FOREIGN", "MISSING", "View", "freeze", "item", "thaw"]
 
 _UNSET = object()
 RESULT_KINDS = frozenset({"tool_result", "model_reply", "memory_value"})
-_SYNONYMS = {"tool_call": "tool", "tool_result": "tool", "model_call": "model", "model_reply": "model"}
-_OWN = {
-    "message": ("to", "content", "text", "via"),
-    "tool_call": ("args", "id"),
-    "model_call": ("request",),
-    "tool_result": ("of", "ok", "outcome", "result", "error", "args"),
-    "memory_value": ("of", "ok", "outcome", "result", "error", "args"),
-    "model_reply": (
-        "of", "ok", "outcome", "result", "error", "text", "content", "tool_calls", "finish_reason",
-    ),
-    "decision": ("outcome", "rule", "reason", "of"),
-}  # fmt: skip
 
 
 def own_fields(kind: str) -> frozenset[str]:
     """Return the fields of steps of a kind, without those that every step has."""
-    names = set(_OWN.get(kind, ("args",)))
-    if kind not in ("message", "decision"):
-        names.add("name")
-    if kind in _SYNONYMS:
-        names.add(_SYNONYMS[kind])
-    return frozenset(names)
+    known = fields.FIELDS.get(kind)
+    return frozenset(known) - fields.EVERYWHERE.keys() if known is not None else _UNKNOWN_KIND
 
 
+_UNKNOWN_KIND = frozenset({"name", "args"})
 _FIELDS: dict[str, frozenset[str]] = {}
 
 
@@ -84,12 +70,12 @@ class View:
         """Return a field of the step itself: `agent`, `args`, `outcome`, …"""
         if name == "args":
             return self.args
-        fields = _FIELDS.get(self.kind)
-        if fields is None:
-            fields = own_fields(self.kind)
+        own = _FIELDS.get(self.kind)
+        if own is None:
+            own = own_fields(self.kind)
             if len(_FIELDS) < 1000:
-                _FIELDS[self.kind] = fields
-        if name in fields:
+                _FIELDS[self.kind] = own
+        if name in own:
             return getattr(self, f"_get_{name}")() if name in _DECODED else self._plain(name)
         if name in ("step", "time"):
             return self.index if name == "step" else self.time
