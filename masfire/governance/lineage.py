@@ -16,6 +16,7 @@ from masfire.claims.leaves import get
 from masfire.claims.statements import MOST
 from masfire.errors import UsageError
 from masfire.governance.answers import aask, ask
+from masfire.governance.names import unmasked
 from masfire.governance.policy import MODES, Lineage
 from masfire.governance.ruling import Outcome, Proposal, Refusal, ToolError
 from masfire.governance.screening import Classes, Colour, Confirmed, Finding, edited, repeats, span_of
@@ -122,6 +123,11 @@ class LineageGuard:
             return value, [Finding(one, Colour.YELLOW, "not screened") for one in statements]
         confirmed = self._of(proposal.run)
         findings = [confirmed.judge(one, self._grounded) for one in statements]
+        shown = value if bytes(payload).isascii() and b"\\u" not in bytes(payload) else unmasked(value)
+        if shown != value:  # a claim in disguise is judged by what a reader sees
+            seen = [confirmed.judge(one, self._grounded) for one in statements_of(shown)]
+            if any(finding.colour is Colour.RED for finding in seen):
+                value, findings = shown, seen
         return value, findings if self.rules.atomic else _merged(findings)
 
     # -- route and verify -------------------------------------------------------------------

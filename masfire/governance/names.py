@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Any
 
 _UPPER = str.maketrans(
     "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7", "ABEZHIKMNOPTYX"
@@ -13,6 +15,7 @@ _ALIKE = str.maketrans(
     "aeopcyxkmtbhijsdqwhlaopuvikt",
 )
 """Cyrillic and Greek letters that are drawn like Latin ones (a part of Unicode's confusables)."""
+_WORD = re.compile(r"\w+")
 _UNSEEN = frozenset({"Cf", "Cc", "Cs", "Mn"})
 
 
@@ -41,3 +44,31 @@ def disguised(name: str) -> bool:
         return True
     alphabets = {unicodedata.name(one, "").partition(" ")[0] for one in name if one.isalpha()}
     return "LATIN" in alphabets and bool(alphabets & {"CYRILLIC", "GREEK"})
+
+
+def unmasked(value: Any) -> Any:
+    """Return a JSON value with what its texts show: no invisible characters, look-alikes as Latin letters.
+
+    A word is only changed when it mixes alphabets; whole words in another alphabet are that language's.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else _unmasked(value)
+    if isinstance(value, dict):
+        return {key: unmasked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unmasked(item) for item in value]
+    return value
+
+
+def _unmasked(text: str) -> str:
+    shown = "".join(one for one in text if unicodedata.category(one) != "Cf")
+    return _WORD.sub(lambda found: _latin(found[0]), shown)
+
+
+def _latin(word: str) -> str:
+    if word.isascii() or not any(one.isascii() and one.isalpha() for one in word):
+        return word
+    word = word.translate(_UPPER)
+    return "".join(
+        one.lower().translate(_ALIKE).upper() if one.isupper() else one.translate(_ALIKE) for one in word
+    )
