@@ -238,11 +238,6 @@ class Engine:
         if self._causal:
             self._moment.now = self._history(step) | 1 << step.step
         said: list[StepVerdict] = []
-        woken = dict.fromkeys(runner for runner, *_ in entry.woken)
-        for runner in self._bounded:
-            if runner not in woken:
-                verdict = runner.told(runner.overdue(step.step, time, commit=False), False)
-                said += [verdict] if verdict is not None else []
         for runner, function, _ in entry.woken:
             if runner.program.causal and step.step >= MAX_CAUSAL:
                 said.append(runner.failed(_too_long(), commit=False))
@@ -251,6 +246,11 @@ class Engine:
             verdict = self._judged(runner, function, view, late, commit=False)
             if verdict is not None:
                 said.append(verdict)
+        woken = dict.fromkeys(runner for runner, *_ in entry.woken)
+        for runner in self._bounded:  # last, as `commit` says it
+            if runner not in woken:
+                verdict = runner.told(runner.overdue(step.step, time, commit=False), False)
+                said += [verdict] if verdict is not None else []
         return (*entry.constant, *said)
 
     def _class(self, kind: str, name: str) -> _Class:
