@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from masfire.contracts.compile import Conditions, Env, Expr, Then, all_of
+from masfire.contracts.compile import Conditions, Env, Then
 from masfire.contracts.core import atoms, free
 from masfire.contracts.language.syntax import (
     And,
@@ -26,6 +26,7 @@ from masfire.contracts.language.syntax import (
 from masfire.contracts.plan import Unmonitorable, binds, choices
 from masfire.contracts.tables import Table
 from masfire.contracts.values import freeze
+from masfire.contracts.writer import Expr, all_of
 
 
 class Solver(Conditions):
