@@ -158,7 +158,9 @@ def folds(runs: Sequence[Run], systems: Sequence[str], among: Sequence[str]) -> 
             filled(shuffled, others, permute=True)
             print(f"{system}: {len(memory)} schemata of {len(others)} runs in {took:.0f} s", flush=True)
             known, wrong = Remembered(SchemaEvidence(memory)), SchemaEvidence(shuffled)
-            layers = dict(zip(ARMS, (base, [*base, known], [*base, wrong], [known]), strict=True))
+            layers: dict[str, list[Layer]] = dict(
+                zip(ARMS, (base, [*base, known], [*base, wrong], [known]), strict=True)
+            )
             for run in (run for run in runs if run.system == system):
                 for arm, asked in layers.items():
                     hits[arm].append((system, run.fault, hit(run, asked)))
