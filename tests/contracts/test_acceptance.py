@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from masfire.cli import execute
+from masfire.contracts.engine import Engine
+from masfire.contracts.loader import parse_contracts
+from masfire.trace.model import Action, Step
+from masfire.trace.payload import pack
 from tests.support.classics import CLASSICS
 from tests.support.eventlogs import Log, Property, Style, random_log, random_style, written
 
@@ -55,3 +59,18 @@ def test_violating_lines_are_those_of_the_definition(name: str, tmp_path: Path) 
         clean += verdict["applied"] - len(verdict["violating_lines"])
     assert violations, "the logs violate nothing"
     assert clean, "the logs fulfil nothing"
+
+
+def test_peek_says_what_commit_says_in_the_same_order() -> None:
+    contracts = parse_contracts(
+        "masfire: contract/v1\ncontracts:\n"
+        "- {id: late, pattern: responded_within, when: {kind: event, name: ask},"
+        " response: {kind: event, name: answer}, within: 1 steps}\n"
+        "- {id: never, formula: \"not event('tick')\"}\n"
+    )
+    engine = Engine(contracts)
+    for index, name in enumerate(["ask", "wait", "tick"]):
+        step = Step(index, float(index), "", Action("event", name, pack({"args": []})))
+        peeked = engine.peek(step)
+        assert peeked == engine.commit(step)
+    assert {verdict.contract for verdict in peeked} == {"late", "never"}

@@ -458,3 +458,13 @@ def test_an_alternative_without_the_variable_holds_whatever_its_value() -> None:
     assert show(formula) == show(
         parse_formula("(exists a. event('bid', i, a)) or event('sell', i) -> once event('list', i)")
     )
+
+
+def test_a_window_without_a_unit_is_told_which_there_are() -> None:
+    from masfire.contracts.loader import ContractErrors, parse_contracts
+
+    text = (
+        "masfire: contract/v1\ncontracts:\n- {id: a, pattern: at_most, when: {tool: t}, n: 1, within: 60}\n"
+    )
+    with pytest.raises(ContractErrors, match="'60 seconds' or '60 steps'"):
+        parse_contracts(text)
