@@ -324,7 +324,8 @@ CLASSICS: dict[str, Property] = {
     "conflicts": Property(
         "What is declared to be in conflict is not held together.",
         one("event('acq', s1, k1) -> not (exists s2. exists k2. "
-            "prev [event('acq', s2, k2), event('rel', s2, k2)) and once (event('conflict', k1, k2) or event('conflict', k2, k1)))"),
+            "prev [event('acq', s2, k2), event('rel', s2, k2)) and "
+            "once (event('conflict', k1, k2) or event('conflict', k2, k1)))"),
         conflict, {"acq": "tl", "rel": "tl", "conflict": "ll"}),
     "map iterator": Property(
         "No iterator of a map's view goes on after the map was updated.",
