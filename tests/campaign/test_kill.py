@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from masfire.campaign.planfile import load_plan
 from masfire.campaign.results import Results
@@ -125,10 +126,14 @@ def test_fifty_kills(tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with FakeOpenAI(script) as model:
+
+    def slowly(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"content": script(path, body), "delay": 0.1}  # or it might be over before the signal comes
+
+    with FakeOpenAI(slowly) as model:
         plan = write_plan(tmp_path / "plan.yaml", model.url, **PLAN)
         campaign = start(plan, out)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not inspect(out) and time.monotonic() < deadline:
             time.sleep(0.05)
         campaign.send_signal(signal.SIGINT)
