@@ -293,6 +293,8 @@ class Reference:
         return StepStatus.VACUOUS, bad
 
     def _rule(self, formula: Formula, i: int, seen: set[StepStatus], bad: set[tuple[Any, ...]]) -> None:
+        while isinstance(formula, Forall):  # outermost, it says of a variable what freedom says
+            formula = formula.operand
         names = sorted(free_of(formula))
         if not isinstance(formula, Implies):
             seen.add(StepStatus.PASS)
