@@ -145,7 +145,8 @@ def permuted(train: Sequence[Item], seed: int) -> list[Sample]:
     out = []
     for one in train:
         old = one.sample
-        out.append(Sample(old.system, old.group, old.features, old.words, draw.randrange(len(one.steps))))
+        drawn = draw.randrange(len(one.steps))
+        out.append(Sample(old.system, old.group, old.features, old.words, drawn, guilty=one.agents[drawn]))
     return out
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from masfire.diagnosis.features import ROLE_WORDS
 from masfire.diagnosis.learners import Floats, Group, Softmax
 from masfire.diagnosis.sample import Sample
 
@@ -23,7 +24,8 @@ MEAN = (
     "lex.conclude", "next.failed", "next.machine", "new.unsourced", "new.numbers", "same.own", "text.code",
     "text.length",
 )  # fmt: skip
-"""Step features that are summed, maximised and averaged over an agent's steps."""
+"""Step features that are summed, maximised and averaged over an agent's steps; of its role words, all."""
+ROLES = tuple(f"role.{word}" for word in ROLE_WORDS)
 
 
 class Cast:
@@ -79,7 +81,7 @@ class Cast:
 
     def validate(self) -> None:
         """Raise ValueError when the parts of the model do not fit together."""
-        width = 9 + len(SUMMED) + len(MOST) + len(MEAN) + 1
+        width = 9 + len(SUMMED) + len(MOST) + len(MEAN) + len(ROLES) + 1
         if self._mean.shape != (width,) or self._scale.shape != (width,) or not np.all(self._scale > 0):
             raise ValueError("mean and scale of the agents' features do not fit")
         if self._softmax.weights.shape != (width * (1 + len(self._systems)),):
@@ -99,7 +101,9 @@ def agents_of(sample: Sample) -> list[str]:
 
 
 def culprit_of(sample: Sample) -> str:
-    """Return the agent of the labelled step, lower-cased."""
+    """Return the agent whom the label names, or, when it had no say, the one of the labelled step."""
+    if sample.guilty in agents_of(sample):
+        return sample.guilty
     return sample.features.candidates[sample.culprit].agent.lower()
 
 
@@ -146,6 +150,7 @@ def _described(sample: Sample, record: dict[str, list[int]], *, leave_out: bool)
                 *own[:, [where[one] for one in SUMMED]].sum(axis=0),
                 *own[:, [where[one] for one in MOST]].max(axis=0),
                 *own[:, [where[one] for one in MEAN]].mean(axis=0),
+                *own[0, [where[one] for one in ROLES]],
                 math.log((guilty + PRIOR * usual) / (seen + PRIOR) + 1e-3),
             ]
         )  # fmt: skip

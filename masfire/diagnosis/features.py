@@ -45,7 +45,7 @@ _ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s", re.MULTILINE)
 _DIGITS = re.compile(r"\d")
 _NO_CODE = re.compile(r"no code")
 _HARD = re.compile(r"exitcode: [1-9]|execution failed|traceback|exception|\berror\b|timed out")
-_ROLE_WORDS = ("verif", "valid", "data", "python", "web", "orchestr", "assistant", "file", "expert", "debug")
+ROLE_WORDS = ("verif", "valid", "data", "python", "web", "orchestr", "assistant", "file", "expert", "debug")
 
 
 class Features:
@@ -119,7 +119,7 @@ def _agent(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> 
             "agent.dispatch": float(turn.role == "dispatch"),
             "agent.number": math.log(len(counts)),
         }
-        row.update({f"role.{word}": float(word in name) for word in _ROLE_WORDS})
+        row.update({f"role.{word}": float(word in name) for word in ROLE_WORDS})
         seen[turn.agent] += 1
         rows.append(row)
     return rows

@@ -20,13 +20,18 @@ _WORDS_LOOKED_AT = 6000
 
 
 class Sample(msgspec.Struct, frozen=True, eq=False):
-    """One run as the scorer sees it: features and words of its candidates, and the culprit's row."""
+    """One run as the scorer sees it: features and words of its candidates, and the culprit's row.
+
+    `guilty` is the agent whom the label names, lower-cased; it may be another than the one who speaks
+    at the labelled step.
+    """
 
     system: str
     group: str
     features: Features
     words: Floats
     culprit: int = -1
+    guilty: str = ""
 
 
 def sample_of(case: Case) -> Sample:
@@ -41,6 +46,7 @@ def sample_of(case: Case) -> Sample:
         features=features,
         words=words,
         culprit=steps.index(step) if step in steps else -1,
+        guilty=case.label.agent.lower() if case.label else "",
     )
 
 

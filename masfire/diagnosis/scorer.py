@@ -258,9 +258,9 @@ class StepScorer:
 def _trusted(usable: Sequence[Sample], data: dict[str, Any]) -> dict[str, float]:
     """Return, per system, what weight the opinion on agents earns on runs that it was not fitted on.
 
-    Runs of one group stay together. The weight is the one with the greatest gain in the culprit's
-    log-probability less one standard error of that gain, or 0 when no gain exceeds its error. The
-    linear members stand for all members, which keeps this affordable.
+    Runs of one group stay together. The weight is the one with the greatest mean gain in the culprit's
+    log-probability, or 0 when no gain exceeds its own standard error. The linear members stand for
+    all members, which keeps this affordable.
     """
     groups = sorted({one.group for one in usable}, key=lambda group: zlib.crc32(group.encode()))
     if len(groups) < 2 * INNER:
@@ -279,9 +279,9 @@ def _trusted(usable: Sequence[Sample], data: dict[str, Any]) -> dict[str, float]
     for system, rows in gains.items():
         found = np.array(rows)
         error = found.std(axis=0) / max(1.0, np.sqrt(len(found) - 1.0))
-        worth = found.mean(axis=0) - error
-        if worth.max() > 0:
-            trust[system] = TRUST[int(np.argmax(worth))]
+        gain = found.mean(axis=0)
+        if (gain > error).any():
+            trust[system] = TRUST[int(np.argmax(gain))]
     return trust
 
 

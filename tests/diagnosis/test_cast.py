@@ -55,3 +55,11 @@ def test_an_opinion_on_agents_that_knows_nothing_gets_no_weight():
     # The culprit's text betrays it, and who it is does not matter.
     scorer = StepScorer.fit(samples(*[index * 5 % 8 for index in range(24)]))
     assert scorer.data()["trust"] == {}
+
+
+def test_the_label_says_who_even_when_another_speaks_at_its_step():
+    log = logs.whowhen(culprit=4, turns=9) | {"mistake_agent": "Planner_Expert"}
+    read = whowhen.convert(log, where="0")
+    sample = sample_of(Case(read.trace, read.label, read.group))
+    assert sample.features.candidates[sample.culprit].agent == "Data_Expert"
+    assert culprit_of(sample) == "planner_expert"
