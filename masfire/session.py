@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from masfire.adapters.patching import Patch, Patches
 from masfire.errors import BudgetExceeded, Divergence, InvalidInjection, ReplayEnded, UsageError
-from masfire.recorder import Budget, Interceptor, Recorder, activate
+from masfire.recorder import Budget, Interceptor, PerRun, Recorder, activate
 from masfire.recovery import Attempt
 from masfire.registry import Registry
 from masfire.trace.model import Header, Trace
@@ -92,7 +92,7 @@ def run(
     knowledge: Knowledge | None = None,
     door: Any = None,
     mutator: Mutator | None = None,
-    interceptors: Sequence[Interceptor] = (),
+    interceptors: Sequence[Interceptor | PerRun] = (),
     privacy: str = "redacted",
     redact: Sequence[str] = (),
     run_id: str = "",

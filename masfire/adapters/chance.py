@@ -66,7 +66,7 @@ class _Dice(random.Random):
 
     def __new__(cls, *_: object) -> _Dice:
         """Return dice; Python's own would take the arguments for a seed."""
-        return super().__new__(cls, 0)
+        return super().__new__(cls, 0)  # type: ignore[call-arg]  # typeshed knows only object's
 
     def __init__(self, recorder: Recorder, agent: str) -> None:
         self._recorder, self._agent = recorder, agent

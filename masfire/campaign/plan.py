@@ -211,7 +211,7 @@ class Plan(_Part):
     @property
     def digest(self) -> str:
         """Return the SHA-256 (hex) of everything that can change a result: not workers, not paths."""
-        left_out = {"root": True, "executor": True, "record": {"draws"}}
+        left_out: dict[str, Any] = {"root": True, "executor": True, "record": {"draws"}}
         content = self.model_dump(mode="json", exclude=left_out)
         if not content["contracts"]:  # plans from before there were contracts go on
             del content["contracts"]

@@ -2,9 +2,9 @@
 
 from masfire.recorder.acting import ACTOR, PRODUCED, Actor, agent
 from masfire.recorder.active import activate, current, paused
-from masfire.recorder.gate import Budget, Interceptor, Recorder, Sink, Witness
+from masfire.recorder.gate import Budget, Interceptor, PerRun, Recorder, Sink, Witness
 
 __all__ = [
-    "ACTOR", "PRODUCED", "Actor", "Budget", "Interceptor", "Recorder", "Sink", "Witness", "activate", "agent",
-    "current", "paused",
+    "ACTOR", "PRODUCED", "Actor", "Budget", "Interceptor", "PerRun", "Recorder", "Sink", "Witness",
+    "activate", "agent", "current", "paused",
 ]  # fmt: skip

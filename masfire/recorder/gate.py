@@ -46,6 +46,13 @@ An awaitable result is allowed under `asubmit` only.
 """
 
 
+class PerRun(Protocol):
+    """Something that keeps state of each run (a governor, say) and serves one by an interceptor."""
+
+    def for_run(self, header: Header) -> Interceptor:
+        """Return what serves the run of this header."""
+
+
 class Sink(Protocol):
     """Where recorded steps go (a file, usually)."""
 
@@ -93,7 +100,7 @@ class Recorder:
         header: Header,
         *,
         sink: Sink | None = None,
-        interceptors: Sequence[Interceptor] = (),
+        interceptors: Sequence[Interceptor | PerRun] = (),
         witnesses: Sequence[Witness] = (),
         budget: Budget | None = None,
         clock: Callable[[], float] = time.time,
