@@ -22,7 +22,7 @@ from masfire.diagnosis.model import Case, Label, Layer
 from masfire.diagnosis.sample import sample_of
 from masfire.diagnosis.scorer import StepScorer
 from masfire.trace.io import read_trace, save_trace
-from masfire.trace.model import Action, End, Header, Message, Observation, Step, Trace
+from masfire.trace.model import Action, Body, End, Header, Message, Observation, Step, Trace
 from masfire.trace.payload import pack
 
 AGENTS = ("planner", "clerk", "stock", "writer")
@@ -41,7 +41,7 @@ def made(length: int, name: str = "bench") -> Trace:
         request = {"model": "m", "messages": [{"role": "system", "content": f"You are {agent}."}, *said[-6:]]}
         reply = {"content": text, "tool_calls": [call], "finish_reason": "tool_calls"}
         at = len(steps)
-        bodies = [
+        bodies: list[Body] = [
             Action("model_call", "m", pack(request)),
             Observation("model_reply", "m", at, pack(reply)),
             Action("tool_call", "stock", pack({"args": {"item": f"A-{turn}"}}), id=f"c{turn}"),
