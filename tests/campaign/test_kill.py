@@ -33,7 +33,14 @@ RUNS = 2 * 3 * 6 + 2 * 2 * 2 * 6
 
 def start(plan: Path, out: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "masfire.cli", "campaign", str(plan), "--out", str(out), "--resume"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=_heed_ctrl_c
+    )
+
+
+def _heed_ctrl_c() -> None:
+    """Undo what a shell does to jobs in the background: they and their children ignore the signal."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(campaign: subprocess.Popen[bytes], out: Path, traces: int) -> None:
