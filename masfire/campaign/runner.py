@@ -261,7 +261,7 @@ class Campaign:
     def _opened(self) -> Iterator[Results]:
         (self.out / TRACES).mkdir(parents=True, exist_ok=True)
         with Results(self.out / RESULTS_FILE) as results:
-            known = results.fact("plan")
+            known = results.fact("plan") if results.ids() else None  # without a run it has not begun
             mine = {"plan": self.plan.digest, "tasks": tasks_digest(self._tasks)}
             if self._contracts:
                 mine["contracts"] = digest(self.plan.contracts, self.plan.root)

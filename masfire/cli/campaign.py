@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from masfire.campaign.runner import Campaign, Progress, Watcher
     from masfire.campaign.summary import Summary
 
+_NAMED = 3
+"""How many cells below a threshold are named."""
+
 
 @click.command(name="campaign", epilog=EXIT_CODES)
 @click.argument("plan", type=EXISTING)
@@ -135,11 +138,26 @@ def _code(summary: Summary | None, fail_under: float | None, comply: float | Non
         return 3
     kept = summary.compliance["controls"].runs.rate if comply is not None and summary.compliance else None
     if comply is not None and kept is not None and kept < comply:
+        click.echo(
+            f"masfire: {kept:.0%} of the fault-free runs keep the contracts, below {comply:g}.", err=True
+        )
         return 1
     if summary.exit_code or (comply is not None and kept is None):
         return summary.exit_code or 3
-    rates = [cell.rs.rate for cell in summary.cells if cell.rs.rate is not None]
-    return 1 if fail_under is not None and min(rates) < fail_under else 0
+    if fail_under is None:
+        return 0
+    rated = [(cell.rs.rate, cell) for cell in summary.cells if cell.rs.rate is not None]
+    below = [(rate, cell) for rate, cell in rated if rate < fail_under]
+    if not below:
+        return 0
+    named = [f"{cell.fault} {cell.times} on {cell.system} ({rate:.2f})" for rate, cell in below]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    click.echo(
+        f"masfire: RS_f is below {fail_under:g} in {len(below)} of {len(rated)} cells: "
+        f"{', '.join(named[:_NAMED])}{more}.",
+        err=True,
+    )
+    return 1
 
 
 class _Bar:

@@ -110,6 +110,9 @@ def command(
             _tell(one.path, one.run, one.found)
             if one.confirmed is not None:
                 _tell_trials(one.confirmed)
+    if not results:
+        click.echo("masfire: No run is in what was given: nothing was diagnosed.", err=True)
+        return 3
     return 0 if all(one.known for one in results) else 3
 
 

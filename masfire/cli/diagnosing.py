@@ -27,6 +27,7 @@ from masfire.diagnosis.recognition import SchemaEvidence
 from masfire.diagnosis.spectrum import Spectrum
 from masfire.errors import UsageError
 from masfire.trace.io import read_trace
+from masfire.trace.model import Trace
 
 
 class Asked(Struct, frozen=True):
@@ -118,7 +119,7 @@ def fit(folder: Path, out: Path, *, named: Sequence[str], weak: bool, most: int,
 def _layers(run: Imported, asked: Asked, fitted: Fitted | None, memory: Recognizer | None) -> list[Layer]:
     layers: list[Layer] = []
     if asked.clean:
-        layers.append(Counterfactual([read_trace(path) for path in asked.clean]))
+        layers.append(Counterfactual([_twin(path, run) for path in asked.clean]))
     elif asked.confirm:
         layers.append(Counterfactual([pair_of(Path(asked.confirm), run.trace.header.run).twin]))
     if asked.contracts:
@@ -144,6 +145,17 @@ def _layers(run: Imported, asked: Asked, fitted: Fitted | None, memory: Recogniz
         layers.append(fitted.scorer)
     layers.append(Provenance())
     return layers
+
+
+def _twin(path: str, run: Imported) -> Trace:
+    """Return a clean run; say so when it is one of another system, task or seed, and so no twin."""
+    twin = read_trace(path)
+    mine, its = run.trace.header, twin.header
+    other = [what for what in ("system", "task", "seed") if getattr(mine, what) != getattr(its, what)]
+    if other:
+        told = f"{path} is no twin of run {mine.run}: another {' and another '.join(other)}"
+        click.echo(f"masfire: {told}. Steps that differ for that reason look guilty.", err=True)
+    return twin
 
 
 def _memory(stack: contextlib.ExitStack, where: str | None) -> Recognizer | None:

@@ -65,7 +65,16 @@ def dry_run(traces: Sequence[str], policy: str, max_false_blocks: float | None, 
             click.echo(line)
     if tally.damaged or not tally.runs:
         return 3
-    return int(max_false_blocks is not None and tally.false_rate > max_false_blocks)
+    if max_false_blocks is None:
+        return 0
+    if not tally.on_clean:
+        click.echo("masfire: No decision on a clean run: --max-false-blocks cannot be judged.", err=True)
+        return 3
+    if tally.false_rate <= max_false_blocks:
+        return 0
+    told = f"{tally.false_rate:.2%} of the decisions on clean runs are blocks"
+    click.echo(f"masfire: {told}, above --max-false-blocks {max_false_blocks:g}.", err=True)
+    return 1
 
 
 @command.group(name="audit", epilog=EXIT_CODES)

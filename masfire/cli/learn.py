@@ -38,6 +38,8 @@ def command(folder: str, where: str, tests: str | None, trying: bool, ask_model:
 
     \b
     Exit code 0 when something was learnt, 3 when no failed run could be diagnosed.
+
+    \b
     Example:
       masfire learn results/first --tests tests/test_regressions.py --try
     """

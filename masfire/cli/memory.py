@@ -42,7 +42,7 @@ def list_(where: str, form: str) -> int:
     from masfire.knowledge.opening import open_store
     from masfire.reporting.printable import printable
 
-    with open_store(where) as store:
+    with open_store(_existing(where)) as store:
         notes, schemata = list(store.notes()), list(store.schemata())
     if form == "json":
         print_json({"notes": msgspec.to_builtins(notes), "schemata": msgspec.to_builtins(schemata)})
@@ -72,7 +72,7 @@ def export(out: str, where: str) -> int:
     from masfire.knowledge.export import to_markdown, to_yaml
     from masfire.knowledge.opening import open_store
 
-    with open_store(where) as store:
+    with open_store(_existing(where)) as store:
         write = to_markdown if out.endswith(".md") else to_yaml
         Path(out).write_text(write(store.schemata(), store.notes()), encoding="utf-8")
     click.echo(out)
@@ -116,6 +116,13 @@ def forget(keep: int, where: str) -> int:
     from masfire.knowledge.memory import Memory
     from masfire.knowledge.opening import open_store
 
-    with open_store(where) as store:
+    with open_store(_existing(where)) as store:
         click.echo(f"{len(Memory(store).forget(keep))} schemata forgotten")
     return 0
+
+
+def _existing(where: str) -> str:
+    """Return the address of a memory; raise UsageError for a named file that is not there."""
+    from masfire.campaign.recurrence import existing
+
+    return where if where == DEFAULT else existing(where)

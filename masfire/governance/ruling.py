@@ -136,7 +136,7 @@ class Blocked(MasfireError, PermissionError):
         hint = ruling.error.suggested_action if ruling.error is not None else ""
         super().__init__(
             f"{who} {what} {ruling.proposal.name!r} was blocked by {ruling.rule}: {ruling.reason}",
-            hint=f"{hint}." if hint else "",
+            hint=f"{hint[0].upper()}{hint[1:]}." if hint else "",
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -42,8 +42,11 @@ def from_yaml(text: str, *, where: str = "") -> Lessons:
     try:
         lessons = msgspec.convert(yaml.load(text, Loader=_strict_loader()), Lessons)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, msgspec.MsgspecError, RecursionError, ValueError) as error:
+        why = " ".join(str(error).split()) if not isinstance(error, yaml.YAMLError) else "it is no YAML"
         raise UsageError(
-            f"It holds no lessons: {error}.", hint="Export some by `masfire memory export`.", where=where
+            f"It holds no lessons: {why}.",
+            hint="Export some by `masfire memory export FILE.yaml`.",
+            where=where,
         ) from None
     if lessons.masfire != VERSION:
         raise UsageError(f"It is {lessons.masfire!r}; this masfire reads {VERSION!r}.", where=where)

@@ -191,6 +191,8 @@ def test_missing_objects_stop_the_campaign_with_all_their_names(tmp_path: Path, 
     with pytest.raises(MasfireError, match="has no 'sprint'") as caught:
         only(tmp_path, model, run="sprint", check="chek")
     assert "'chek'" in str(caught.value)
+    only(tmp_path, model, seeds="[0]", controls="1")  # nothing had run, so the folder is free
+    assert rows(tmp_path)
 
 
 def test_a_campaign_is_not_overwritten_by_accident(tmp_path: Path, model: FakeOpenAI) -> None:

@@ -158,6 +158,10 @@ def test_the_command_says_what_was_learnt(tmp_path: Path, capsys: Any) -> None:
     with SqliteStore(memory) as one, SqliteStore(tmp_path / "n.sqlite") as other:
         assert [*one.schemata(), *one.notes()] == [*other.schemata(), *other.notes()]
     assert execute(["memory", "forget", "--keep", "1", "--memory", memory]) == 0
+    nowhere = tmp_path / "nowhere.sqlite"
+    assert execute(["memory", "list", "--memory", str(nowhere)]) == 2
+    assert not nowhere.exists()
+    assert execute(["memory", "import", str(tmp_path / "lessons.md")]) == 2
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path: Path, store: Any, capsys: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from msgspec.structs import replace
+
 from masfire.cli import execute
 from masfire.trace.io import save_trace
 from tests.support import logs
@@ -19,7 +21,24 @@ def test_a_clean_twin_names_the_culprit(tmp_path, capsys):
     assert found["suspects"][0]["agent"] == "clerk"
     assert found["convention"] == "earliest_decisive"
     assert execute(["diagnose", str(bad), "--clean", str(good)]) == 0
-    assert "1. step #5  clerk" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "1. step #5  clerk" in printed.out
+    assert not printed.err
+
+
+def test_a_clean_run_that_is_no_twin_is_named(tmp_path, capsys):
+    bad, good = logs.recorded(lie_at=5), logs.recorded()
+    save_trace(bad, tmp_path / "bad.jsonl")
+    save_trace(replace(good, header=replace(good.header, seed=7)), tmp_path / "good.jsonl")
+    execute(["diagnose", str(tmp_path / "bad.jsonl"), "--clean", str(tmp_path / "good.jsonl")])
+    assert "is no twin of run" in (told := capsys.readouterr().err)
+    assert "another seed" in told
+
+
+def test_nothing_to_diagnose_is_inconclusive(tmp_path, capsys):
+    (tmp_path / "empty.jsonl").touch()
+    assert execute(["diagnose", str(tmp_path / "empty.jsonl")]) == 3
+    assert "nothing was diagnosed" in capsys.readouterr().err
 
 
 def test_without_evidence_it_does_not_know(tmp_path, capsys):

@@ -45,6 +45,10 @@ def test_dry_run_counts_outcomes_and_false_blocks(folder: Path, capsys: pytest.C
     assert execute(arguments) == 0
     assert "1 of 2 decisions blocked (50.00%)" in capsys.readouterr().out
     assert execute([*arguments, "--max-false-blocks", "0.01"]) == 1
+    assert "50.00% of the decisions on clean runs are blocks, above" in capsys.readouterr().err
+    (folder / "clean.jsonl").unlink()
+    assert execute([*arguments, "--max-false-blocks", "0.01"]) == 3
+    assert "cannot be judged" in capsys.readouterr().err
 
 
 def test_dry_run_of_nothing_or_of_damage_is_no_pass(folder: Path, tmp_path: Path) -> None:
