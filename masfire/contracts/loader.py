@@ -119,13 +119,18 @@ def _files(path: str | Path) -> list[tuple[str, Path]]:
         files = sorted(item for item in found.iterdir() if item.suffix in SUFFIXES and item.is_file())
         if not files:
             raise UsageError(f"The folder {found} holds no contract file (*.yaml).")
-        return [(str(file), file) for file in files]
+        return [(_shipped(file) if found == packs_folder() else str(file), file) for file in files]
     if not found.exists() and str(path) in pack_names():
         file = packs_folder() / f"{path}.yaml"
-        return [(str(file), file)]
+        return [(_shipped(file), file)]
     if not found.exists() and not found.suffix and len(found.parts) == 1:
         raise UnknownName("contract file or pack", str(path), pack_names())
     return [(str(path), found)]
+
+
+def _shipped(file: Path) -> str:
+    """Return what reports call a pack's file: not where it happens to be installed."""
+    return f"masfire/contracts/{file.name}"
 
 
 def _told(reading: FileReading) -> list[ContractMistake]:

@@ -395,3 +395,8 @@ def test_what_no_monitor_can_be_made_for_is_refused_when_the_file_is_read_at_its
     ((line, column, what),) = mistakes(text)
     assert (line, column) == (6, 9)
     assert "binds r" in what
+
+
+def test_a_shipped_pack_is_not_called_by_where_it_is_installed() -> None:
+    for name in ("messages", packs_folder()):
+        assert all(one.where.startswith("masfire/contracts/") for one in load_contracts(name))
