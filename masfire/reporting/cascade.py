@@ -15,7 +15,10 @@ from masfire.reporting.printable import printable
 
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN = 10
-_COLOURS = ("#1b6ca8", "#c0392b", "#27ae60", "#8e44ad", "#d68910", "#16a085", "#7f8c8d", "#2c3e50")
+_COLOURS = (
+    "#1b6ca8", "#c0392b", "#27ae60", "#8e44ad", "#d68910",
+    "#16a085", "#7f8c8d", "#2c3e50", "#e377c2", "#8c564b",
+)  # fmt: skip
 _WIDTH, _HEIGHT, _LEFT, _TOP, _PLOT_W, _PLOT_H = 760, 360, 56, 34, 480, 270
 
 
@@ -120,6 +123,9 @@ def curves_svg(
             for turn, share in enumerate(curve)
         )
         points = " ".join(places)
+        if len(curve) == 1:  # a line of one point would be invisible
+            x, _, y = points.partition(",")
+            parts.append(f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>')
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
         at = _TOP + 10 + 18 * number
         parts.append(_line(right + 14, right + 38, at, colour, dash))
