@@ -125,7 +125,8 @@ def pick(
     plan: Plan, system: str, tasks: Iterable[dict[str, Any]], task: str
 ) -> tuple[Variant, dict[str, Any]]:
     """Return the variant and the task that go by these names; raise UsageError for unknown ones."""
-    by_label = {Variant(s.name, m).label: Variant(s.name, m) for s in plan.systems for m in (MODEL, STUB)}
+    answering = (STUB,) if plan.model.stub == "only" else (MODEL, STUB)
+    by_label = {Variant(s.name, m).label: Variant(s.name, m) for s in plan.systems for m in answering}
     by_id = {item["id"]: item for item in tasks}
     if system not in by_label:
         raise UnknownName("system", system, by_label)
