@@ -173,6 +173,8 @@ def _doubt(
     """Return why the culprit is not known, or an empty string."""
     if trace.end is not None and trace.end.success is True:
         return "The run passed its check: there may be nothing to blame."
+    if trace.end is None:
+        return "The trace has no end: whether the run failed, and what its answer was, is not recorded."
     if rule is not None and suspects[0].confidence < rule.threshold:
         return (
             f"The likeliest step has a confidence of {suspects[0].confidence:.0%}; on labelled runs, "
