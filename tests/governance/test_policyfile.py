@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
+import masfire.governance
 from masfire.governance.policyfile import PolicyErrors, parse_policy, schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,8 @@ def test_the_example_is_read_and_fits_the_published_schema() -> None:
     policy = parse_policy(EXAMPLE.read_text(), folder=EXAMPLE.parent)
     bound = (policy.agents["clerk"].tools or {})["place_order"].arguments["quantity"]
     assert (bound.minimum, bound.maximum, policy.quarantine) == (1, 60, 10)
-    published = json.loads((ROOT / "masfire" / "governance" / "policy.schema.json").read_text())
+    file = Path(masfire.governance.__file__).with_name("policy.schema.json")
+    published = json.loads(file.read_text())
     assert published == json.loads(json.dumps(schema()))
     jsonschema.validate(yaml.safe_load(EXAMPLE.read_text()), published)
 
