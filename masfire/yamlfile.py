@@ -101,14 +101,16 @@ for _tag, _pattern, _first in (
     )
 
 
-def compose(text: str, *, plain: bool = False) -> yaml.Node | None:
+def compose(text: str, *, plain: bool = False, most: int = 0) -> yaml.Node | None:
     """Return the tree of a YAML text, None for an empty one; raise Unreadable.
 
-    `plain`: words like `yes`, dates and 1:30 stay text.
+    `plain`: words like `yes`, dates and 1:30 stay text. `most` allows another number of nodes (0: the
+    usual one, which is enough for what people write).
     """
     loader: _Loader | None = None
     try:
         loader = (_PlainLoader if plain else _Loader)(text)
+        loader.most = most or loader.most
         return loader.get_single_node()
     except yaml.reader.ReaderError as error:
         position = int(error.position)

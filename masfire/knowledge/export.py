@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
@@ -14,6 +13,7 @@ from masfire.knowledge.quoting import plain
 
 VERSION = "lessons/v1"
 MAX_BYTES = 16 * 1024 * 1024
+MAX_NODES = 4_000_000
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|!~])")
 
 
@@ -35,14 +35,15 @@ def to_yaml(schemata: Iterable[ErrorSchema], notes: Iterable[MistakeNote]) -> st
 
 def from_yaml(text: str, *, where: str = "") -> Lessons:
     """Return the lessons of a YAML file; raise UsageError for anything else."""
-    import yaml
+    from masfire.yamlfile import Unreadable, compose, construct
 
     if len(text) > MAX_BYTES:
         raise UsageError(f"A lessons file has at most {MAX_BYTES} characters.", where=where)
     try:
-        lessons = msgspec.convert(yaml.load(text, Loader=_strict_loader()), Lessons)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, msgspec.MsgspecError, RecursionError, ValueError) as error:
-        why = " ".join(str(error).split()) if not isinstance(error, yaml.YAMLError) else "it is no YAML"
+        tree = compose(text, most=MAX_NODES)
+        lessons = msgspec.convert(None if tree is None else construct(tree), Lessons)
+    except (Unreadable, msgspec.MsgspecError, RecursionError, ValueError) as error:
+        why = " ".join(str(error).split()) if not isinstance(error, Unreadable) else "it is no YAML"
         raise UsageError(
             f"It holds no lessons: {why}.",
             hint="Export some by `masfire memory export FILE.yaml`.",
@@ -88,17 +89,3 @@ def _runs(entry: ErrorSchema | MistakeNote) -> str:
 
 def _safe(text: str) -> str:
     return _MARKUP.sub(r"\\\1", plain(text, 400))
-
-
-def _strict_loader() -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Without aliases: a small file must not become a large value."""
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.YAMLError("aliases are not allowed")
-            return super().compose_node(parent, index)
-
-    return Loader
