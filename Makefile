@@ -74,6 +74,7 @@ study-recovery: $(SETUP) ## error recurrence with and without lessons, stub and 
 study-defence: $(SETUP) ## the attack suite against no defence and three guards, seen and held-out wording (hours; resumable)
 	$(BIN)/python benchmarks/study_defence.py .masfire/defence --ablations
 	$(BIN)/python benchmarks/study_defence.py .masfire/defence --wording held-out
+	$(BIN)/python benchmarks/study_defence.py .masfire/defence --timing --tasks 4
 	$(BIN)/python benchmarks/study_defence.py .masfire/defence --render
 
 bench: $(SETUP) ## every benchmark, side by side

@@ -1,15 +1,16 @@
 """The defence study: the attack suite against no defence, speed, balanced and strict, side by side.
 
     python benchmarks/study_defence.py OUT [--model stub|local] [--tasks 20] [--systems star,linear,mesh]
-        [--wording seen|held-out] [--ablations] [--render]
+        [--wording seen|held-out] [--ablations] [--timing] [--render]
 
 One false city is put before the agent that takes the task in, in three wrappings (arXiv 2603.04474), behind
 every defence on the same tasks and seeds. *Infected*: an agent other than the one that was lied to states the
 false city. *Blocked* counts the attacks that infect the undefended system and do not infect the defended one.
 *Safe completion*: the task is solved and nobody else is infected. Clean runs under the same defence show what
 it costs: solved, and false blocks. The stub (a perfect copier) shows what the systems' code does by itself.
-`--wording held-out` uses wrappings that the guard was not built with. Results go to OUT/defence-*.json;
-`--render` writes what is there to benchmarks/results/study_defence.{json,md} and runs nothing.
+`--wording held-out` uses wrappings that the guard was not built with. `--timing` tells the time: without any
+reply cache, undefended runs before and after the defended ones. Results go to OUT/defence-*.json and
+OUT/timing.json; `--render` writes what is there to benchmarks/results/study_defence.{json,md}, runs nothing.
 """
 
 from __future__ import annotations
@@ -159,10 +160,13 @@ def main() -> int:
     parser.add_argument("--systems", default="star,linear,mesh")
     parser.add_argument("--wording", choices=["seen", "held-out"], default="seen")
     parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--timing", action="store_true", help="seconds of the defences, nothing cached")
     parser.add_argument("--render", action="store_true")
     options = parser.parse_args()
     if options.render:
         return render(options.out)
+    if options.timing:
+        return timing(options)
     if options.wording == "held-out":
         PACKAGINGS.update(HELD_OUT)
     plan = plan_of(options)
@@ -191,6 +195,58 @@ def main() -> int:
     return 0
 
 
+AGAIN = "none, again"
+"""The undefended pass at the end: how far it is from the first one is what the machine's noise is worth."""
+
+
+def timing(options: argparse.Namespace) -> int:
+    """Run every defence on the same attacks with nothing cached, one after the other; write the seconds."""
+    plan = plan_of(options)
+    plan = plan.model_copy(update={"model": plan.model.model_copy(update={"cache": False, "stub": "off"})})
+    passes = {**DEFENCES, AGAIN: None}
+    results: dict[str, list[Attacked]] = {}
+    for name, rules in passes.items():
+        folder = options.out / "timing" / name.replace(", ", "-")
+        print(f"== {name}, nothing cached", file=sys.stderr, flush=True)
+        runs = AttackRuns(plan, folder, resume=folder.exists(), guards=guards(rules))
+        results[name] = runs.run("amplification")
+    table = []
+    for system in [target.name for target in plan.systems]:
+        for kind in ("clean", "attacked"):
+            part = {
+                name: [
+                    one for one in runs
+                    if one.attack.system == system and (one.attack.placement == CLEAN) == (kind == "clean")
+                ]
+                for name, runs in results.items()
+            }  # fmt: skip
+            bare = [fmean_of(pair) for pair in zip(part["none"], part[AGAIN], strict=True)]
+            for name, own in part.items():
+                extra = [one.seconds / base - 1 for one, base in zip(own, bare, strict=True)]
+                table.append({"system": system, "runs": kind, "defence": name, "n": len(own),
+                              "seconds": statistics.median(one.seconds for one in own),
+                              "extra time": statistics.median(extra),
+                              "tokens": statistics.fmean(one.tokens for one in own)})  # fmt: skip
+    (options.out / "timing.json").write_text(json.dumps(table, indent=1) + "\n")
+    print("\n".join(timing_lines(table)))
+    return 0
+
+
+def fmean_of(pair: tuple[Attacked, Attacked]) -> float:
+    """Return the mean seconds of an attack's two undefended runs."""
+    return statistics.fmean(one.seconds for one in pair)
+
+
+def timing_lines(table: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of seconds as Markdown."""
+    lines = ["| system | runs | defence | n | median seconds | extra time (median of pairs) | tokens a run |"]
+    lines.append("|---|---|---|---:|---:|---:|---:|")
+    for row in table:
+        figures = f"{row['seconds']:.2f} | {row['extra time']:+.1%} | {row['tokens']:.0f}"
+        lines.append(f"| {row['system']} | {row['runs']} | {row['defence']} | {row['n']} | {figures} |")
+    return lines
+
+
 def render(out: Path) -> int:
     """Write every table of OUT as the committed report; return 0, or 2 when there is none."""
     lines = [line for file in sorted(out.glob("defence-*.json")) for line in json.loads(file.read_text())]
@@ -208,6 +264,11 @@ def render(out: Path) -> int:
         cells[1] += f" [{low:.0%}-{high:.0%}] of {line['undefended infected']}"
         where = " | ".join(str(line[key]) for key in ("model", "system", "wording", "defence", "attacks"))
         text.append(f"| {where} | {' | '.join(cells)} |")
+    spent = out / "timing.json"
+    if spent.is_file():
+        rows = json.loads(spent.read_text())
+        (results / "study_defence_timing.json").write_text(json.dumps(rows, indent=1) + "\n")
+        text += ["", TIMING, *timing_lines(rows)]
     (results / "study_defence.md").write_text("\n".join(text) + "\n")
     return 0
 
@@ -226,13 +287,20 @@ its place; without declared classes an unknown swap stays unverified, which *spe
 this says that lineage and enforcement work where facts can be compared, and nothing about
 paraphrases in open domains. The `stub` rows (a perfect copier) show that it is the systems' code,
 and not the model, that is infected. `held-out` changes the wrappings only: sentences that were
-written after the guard. The screen asks no model: no screening tokens in any mode. Extra time is
-not told: all defences share one reply cache; a screened message costs about a millisecond of
-processor time (`make bench`).
+written after the guard. The screen asks no model: no screening tokens in any mode. The defences of
+this table share one reply cache; what they cost in time is measured apart, below.
 
 *no enforcement* and *no screen* are detection without blocking, and no detection; *no atomisation*
 judges messages whole; *no repair* drops a rejected claim where the others put the confirmed value
 in its place.
+"""
+
+
+TIMING = """## Time
+
+The same attacks with nothing cached (`--timing`), one defence after the other on one machine, the undefended
+runs before and after: a defended run beside the mean of its two undefended twins. What `none, again` differs
+from `none` by is noise. A blocked falsehood often means fewer turns, hence less time.
 """
 
 
