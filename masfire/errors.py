@@ -64,6 +64,22 @@ class TraceError(MasfireError):
         super().__init__(f"{reason} (line {line}, byte {offset})", where=path)
 
 
+class NoTrace(TraceError):
+    """A file that is no trace at all, so that nothing is damaged: the wrong file was named.
+
+    `begins` are its first bytes. A trace that was altered or cut off is a TraceError instead.
+    """
+
+    exit_code = 2
+
+    def __init__(self, path: str, begins: bytes) -> None:
+        shown = begins[:40].decode("utf-8", "replace").rstrip("\n\ufffd")
+        super().__init__("this is no trace of masfire", path=path, line=1)
+        self.begins = begins
+        self.message = f"This is no trace of masfire: it begins with {shown!r}."
+        self.hint = "Name a file that a run, a test or a campaign of masfire recorded."
+
+
 class RecordingError(MasfireError):
     """The trace could not be written (disk full, file gone); never silent."""
 

@@ -10,6 +10,7 @@ from masfire.adapters import chatlog, taubench, whowhen
 from masfire.adapters.imported import Imported, read_json, read_lines
 from masfire.errors import UsageError
 from masfire.trace.io import read_trace
+from masfire.trace.lines import recognizable
 
 Convert = Callable[[Any, str], list[Imported]]
 
@@ -56,4 +57,4 @@ def _convert(data: Any, where: str, form: str) -> list[Imported]:
 
 def _is_trace(path: Path) -> bool:
     with path.open("rb") as file:
-        return b'"masfire":"trace/' in file.readline(4096).replace(b" ", b"")
+        return recognizable(file.readline(4096))

@@ -92,9 +92,15 @@ def command(
 
 def _checked(path: str, contracts: Sequence[Contract], options: dict[str, Any]) -> Checked:
     from masfire.checking import check_file, check_log
+    from masfire.errors import NoTrace
 
     if options["form"] == "trace":
-        return check_file(path, contracts)
+        try:
+            return check_file(path, contracts)
+        except NoTrace as error:
+            form = "jsonl" if error.begins.lstrip().startswith(b"{") else "events"
+            error.hint = f"If it is the log of another program, add --format-in {form}."
+            raise
     from masfire.adapters.events import EventLog
 
     return check_log(EventLog(path, **options), contracts)

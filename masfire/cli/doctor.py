@@ -53,7 +53,7 @@ def _look(file: str | None) -> Iterator[Finding]:
         yield from checkup.check_machine()
         return
     with Path(file).open("rb") as start:
-        is_trace = start.read(1) == b"{"
+        is_trace = start.read(1) == b"{" or file.endswith(".jsonl")
     if is_trace:
         from masfire.trace.io import read_trace
 

@@ -143,12 +143,14 @@ class _Tally:
 
     def add(self, path: str, policy: Any) -> None:
         """Count one run."""
-        from masfire.errors import TraceError
+        from masfire.errors import NoTrace, TraceError
         from masfire.governance.dryrun import dry_run as judge
         from masfire.trace.io import read_trace
 
         try:
             trace = read_trace(path)
+        except NoTrace:
+            raise
         except TraceError as error:
             self.damaged.append(str(error))
             return

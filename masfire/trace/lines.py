@@ -26,6 +26,20 @@ MAIN = ""
 """The writer id of the process that created the file; not written down."""
 
 
+BEGINNING = b'{"crc":"'
+_VERSION = b'"masfire":"trace/'
+_NEAR = 4096
+"""Bytes of a first line in which its version stands."""
+
+
+def recognizable(beginning: bytes) -> bool:
+    """Return whether a file that begins so is a trace, however damaged: one cut to nothing is, too."""
+    if beginning.startswith(BEGINNING[: len(beginning)]):
+        return True
+    first, _, _ = beginning[:_NEAR].partition(b"\n")
+    return _VERSION in first.replace(b" ", b"")
+
+
 class Join(Struct, frozen=True, omit_defaults=True):
     """The first line of a further writer.
 

@@ -11,7 +11,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from masfire.errors import TraceError
+from masfire.errors import NoTrace, TraceError
 from masfire.trace import lines
 from masfire.trace.limits import Limits, exceeds_depth
 from masfire.trace.lines import Join
@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 _BLOCK = 1 << 17
 _OVERHEAD = len('{"crc":"00000000","seq":1,"record":"step","step":0,"time":1,"agent":"","body":{"type":"x"}}')
-_BEGINNING = b'{"crc":"'
 _FRAGMENTS = 64
 """Places of one damaged line at which a whole line is looked for."""
 
@@ -41,8 +40,8 @@ def read_trace(
     Raise TraceError (line, offset, reason, and the good part as `prefix`) for anything that is not as
     it was written, also for a last line that a killed writer left unfinished; with
     `tolerate_torn_tail` such a line, whose step nobody was told is recorded, is left out instead. A
-    run that was killed between two lines reads without error; its `end` is None. Raise OSError when
-    the file cannot be opened.
+    run that was killed between two lines reads without error; its `end` is None. Raise NoTrace for a
+    file that never was a trace, OSError when it cannot be opened.
     """
     reading = _Reading(os.fspath(path), limits, tolerant=tolerate_torn_tail)
     steps: list[Step] = []
@@ -217,9 +216,13 @@ class _Reading:
                     parts.append(block)
                     waiting += len(block)
                 if waiting > longest:
-                    raise self._wrong(f"a line is longer than {longest:,} bytes")
+                    raise (
+                        self._headless(parts[0])
+                        if self.header is None
+                        else self._wrong(f"a line is longer than {longest:,} bytes")
+                    )
         if self.header is None:
-            raise self._wrong("there is no header line")
+            raise self._headless(b"".join(parts))
         if not waiting:
             return
         if not self.tolerant:
@@ -228,7 +231,7 @@ class _Reading:
 
     def _first(self, line: bytes) -> Header:
         if not lines.intact(line, 0):
-            raise self._wrong("the checksum of the header does not match, or this is no trace")
+            raise self._headless(line + b"\n", "the checksum of the header does not match")
         self._check(line)
         envelope = self._decode(lines.decode_envelope, line)
         if envelope.record != "header" or envelope.seq != 0:
@@ -314,11 +317,11 @@ class _Reading:
         A fragment counts as such when its writer disowned it later, or when a reader tolerates torn
         ends and one of several writers was killed in the middle of a line.
         """
-        start = line.find(_BEGINNING, 1)
+        start = line.find(lines.BEGINNING, 1)
         for _ in range(_FRAGMENTS):  # each try reads the rest of the line, which may be long
             if start < 0 or lines.intact(line[start:], self.seed):
                 break
-            start = line.find(_BEGINNING, start + 1)
+            start = line.find(lines.BEGINNING, start + 1)
         else:
             start = -1
         length = start if start > 0 else len(line)
@@ -381,6 +384,9 @@ class _Reading:
             return place()
         except ValueError as error:
             raise self._wrong(str(error)) from None
+
+    def _headless(self, beginning: bytes, reason: str = "there is no header line") -> TraceError:
+        return self._wrong(reason) if lines.recognizable(beginning) else NoTrace(self.path, beginning)
 
     def _wrong(self, reason: str) -> TraceError:
         return TraceError(reason, path=self.path, line=self.line + 1, offset=self.offset)

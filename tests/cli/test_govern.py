@@ -56,8 +56,11 @@ def test_dry_run_of_nothing_or_of_damage_is_no_pass(folder: Path, tmp_path: Path
     empty.mkdir()
     policy = ["--policy", str(folder / "policy.yaml")]
     assert execute(["govern", "dry-run", str(empty), *policy]) == 3
-    (folder / "hit.jsonl").write_text("damaged\n")
+    hit = folder / "hit.jsonl"
+    hit.write_bytes(hit.read_bytes()[:-20])
     assert execute(["govern", "dry-run", str(folder), *policy]) == 3
+    hit.write_text("no trace\n")
+    assert execute(["govern", "dry-run", str(folder), *policy]) == 2
     (folder / "bad.yaml").write_text("masfire: policy/v9")
     assert execute(["govern", "dry-run", str(folder), "--policy", str(folder / "bad.yaml")]) == 2
 
