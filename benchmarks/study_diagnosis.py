@@ -6,8 +6,10 @@
 CAMPAIGN_DIR holds results.sqlite and traces/ with runs of single faults and their controls (the same
 task and seed without a fault). Diagnosis sees blind traces only; the truth is read by masfire.metrics.
 Counterfactual evidence costs one re-run a diagnosis (the control). Scorers are learned on other tasks, and
-so are the weights of layers (from what scorers said of runs they had not seen). --confirm repeats N failed
-runs that the stub answered, with the first suspect repaired.
+so are the weights of layers (from what scorers said of runs they had not seen). Spectra (failed runs only)
+compare with the runs of the same system, task and fault that failed, too, and with those of the same system
+and task that passed in spite of a fault; the control of the same seed is added in an arm of its own.
+--confirm repeats N failed runs that the stub answered, with the first suspect repaired.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from masfire.diagnosis.evidence import ContractEvidence, Provenance
 from masfire.diagnosis.model import Case, Finding, Label, Layer
 from masfire.diagnosis.sample import sample_of
 from masfire.diagnosis.scorer import StepScorer
+from masfire.diagnosis.spectrum import Spectrum
 from masfire.diagnosis.turns import turns_of
 from masfire.diagnosis.weak import WeakScorer
 from masfire.errors import UsageError
@@ -49,26 +52,62 @@ FOLDS = 4
 class Run:
     """One witnessed single-fault run with its truth and the control of the same task and seed."""
 
-    def __init__(self, fault: str, task: str, trace: Trace, control: Trace, truth: Label) -> None:
-        self.fault, self.task, self.truth = fault, task, truth
+    def __init__(self, row: sqlite3.Row, trace: Trace, control: Trace, truth: Label) -> None:
+        self.fault, self.task, self.truth = row["fault"].split("?")[0], row["task"], truth
+        self.failed = row["success"] == 0
+        self.cell = (row["system"], row["task"], row["fault"])
+        self.file = row["trace"]
         self.trace, self.control = trace.blind(), control.blind()
 
 
 def load(folder: Path, *, sample: int, skip: int, systems: Sequence[str]) -> list[Run]:
-    database = sqlite3.connect(f"file:{folder / 'results.sqlite'}?mode=ro", uri=True)
-    rows = database.execute("SELECT system, task, seed, fault, state, trace FROM runs ORDER BY id").fetchall()
-    controls = {row[:3]: row[5] for row in rows if not row[3]}
-    chosen = [row for row in rows if row[4] == "witnessed" and row[:3] in controls]
-    chosen = [row for row in chosen if not systems or row[0] in systems]
+    rows = table(folder)
+    controls = {_where(row): row["trace"] for row in rows if not row["fault"]}
+    chosen = [row for row in rows if row["state"] == "witnessed" and _where(row) in controls]
+    chosen = [row for row in chosen if not systems or row["system"] in systems]
     random.Random(0).shuffle(chosen)
     runs = []
-    for system, task, seed, fault, _, name in chosen[skip : skip + sample if sample else None]:
-        trace = read_trace(folder / "traces" / name)
+    for row in chosen[skip : skip + sample if sample else None]:
+        trace = read_trace(folder / "traces" / row["trace"])
         truth = truth_of(trace)
         if truth is not None:
-            control = read_trace(folder / "traces" / controls[system, task, seed])
-            runs.append(Run(fault.split("?")[0], task, trace, control, truth))
+            runs.append(Run(row, trace, read_trace(folder / "traces" / controls[_where(row)]), truth))
     return runs
+
+
+def table(folder: Path) -> list[sqlite3.Row]:
+    """Return the campaign's runs: where, what was injected, what came of it, and the trace's file."""
+    database = sqlite3.connect(f"file:{folder / 'results.sqlite'}?mode=ro", uri=True)
+    database.row_factory = sqlite3.Row
+    wanted = "system, task, seed, fault, state, success, trace"
+    return database.execute(f"SELECT {wanted} FROM runs ORDER BY id").fetchall()  # noqa: S608
+
+
+def _where(row: sqlite3.Row) -> tuple[str, str, int]:
+    return row["system"], row["task"], row["seed"]
+
+
+class Repeats:
+    """The other runs of a campaign that a spectrum compares a failed run with, read when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._failed: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+        self._survived: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for row in table(folder):
+            if row["success"] == 0 and row["fault"]:
+                self._failed[row["system"], row["task"], row["fault"]].append(row["trace"])
+            elif row["success"] == 1 and row["fault"]:
+                self._survived[row["system"], row["task"]].append(row["trace"])
+
+    def spectrum(self, run: Run, *, control: bool) -> Spectrum:
+        """Return the spectrum over a run's repeats; `control` adds its fault-free twin."""
+        failed = [self._read(name) for name in self._failed[run.cell] if name != run.file]
+        passed = [self._read(name) for name in self._survived[run.cell[:2]]]
+        return Spectrum([run.trace, *failed], [*passed, *([run.control] if control else [])])
+
+    def _read(self, name: str) -> Trace:
+        return read_trace(self._folder / "traces" / name).blind()
 
 
 def untouched(run: Run) -> bool:
@@ -170,6 +209,16 @@ def main() -> None:
         "contracts alone": lambda run: ([contracts], None),
         "provenance alone": lambda run: ([provenance], None),
     }
+    repeats = Repeats(options.campaign)
+    of_failed: dict[str, Arm] = {
+        "spectrum, failed runs only": lambda run: ([repeats.spectrum(run, control=False)], None),
+        "spectrum and control, failed only": lambda run: ([repeats.spectrum(run, control=True)], None),
+        "no re-run, failed runs only": arms["no re-run"],
+        "the same with the spectrum": lambda run: (
+            [*partial(run), repeats.spectrum(run, control=False)], None
+        ),
+    }  # fmt: skip
+    arms |= of_failed
     out: dict[str, dict[str, object]] = {}
     text = [
         (
@@ -181,15 +230,19 @@ def main() -> None:
     for name, arm in arms.items():
         started = time.perf_counter()
         sure: list[tuple[float, bool, bool]] = []
-        hits = score(runs, arm, sure)
+        judged = [run for run in runs if run.failed or name not in of_failed]
+        hits = score(judged, arm, sure)
         rows = [row for found in hits.values() for row in found]
-        text.append(line(name, rows) + f"{1000 * (time.perf_counter() - started) / len(runs):>9.1f} ms a run")
+        text.append(
+            line(name, rows)
+            + f"{1000 * (time.perf_counter() - started) / max(1, len(judged)):>9.1f} ms a run"
+        )
         table, error = reliability([one[0] for one in sure], [one[1] for one in sure])
         knew = [right for _, right, known in sure if known]
         out[name] = {"all": _rates(rows), "ece": round(error, 4), "reliability": table}
         out[name] |= {fault: _rates(found) for fault, found in sorted(hits.items())}
         if knew:
-            share = f"knows in {len(knew) / len(runs):.0%}, right then in {sum(knew) / len(knew):.0%}"
+            share = f"knows in {len(knew) / len(judged):.0%}, right then in {sum(knew) / len(knew):.0%}"
             text.append(f"      {share}; calibration error {error:.3f}")
         if name in ("all, with counterfactual", "no re-run", "no re-run, weights fitted"):
             text += [line("    " + fault, found) for fault, found in sorted(hits.items())]
