@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import click
@@ -55,10 +56,12 @@ def list_(name: str | None, form: str) -> None:
 
 
 @command.command(epilog=EXIT_CODES)
-@click.argument("kind", metavar="TAXONOMY:ID")
+@click.argument("kind", metavar="[TAXONOMY:]ID")
 @formatted
 def explain(kind: str, form: str) -> None:
     """Explain one kind of error: what it is, examples, how to notice it, what it relates to.
+
+    The taxonomy may be left out when no other knows that id or name.
 
     \b
     Example:
@@ -87,7 +90,7 @@ def explain(kind: str, form: str) -> None:
 
 
 @command.command(name="map", epilog=EXIT_CODES)
-@click.argument("kind", metavar="TAXONOMY:ID")
+@click.argument("kind", metavar="[TAXONOMY:]ID")
 @click.option("--to", default="", metavar="TAXONOMY", help="Only kinds of this taxonomy.")
 @formatted
 def map_(kind: str, to: str, form: str) -> None:
@@ -99,7 +102,7 @@ def map_(kind: str, to: str, form: str) -> None:
     """
     from masfire import taxonomy
 
-    _parted(kind)
+    kind = ":".join(_parted(kind))
     relations = taxonomy.related(kind, to=to)
     if form == "json":
         print_json([{"from": kind, "relation": relation, "to": other} for relation, other in relations])
@@ -118,15 +121,31 @@ def _words(relation: str) -> str:
 
 
 def _parted(kind: str) -> tuple[str, str]:
+    """Return taxonomy and id of a kind; one that only a single taxonomy has needs no taxonomy's name."""
     from masfire import taxonomy
     from masfire.errors import UsageError
 
     place, colon, identity = kind.partition(":")
-    if not colon or not identity:
+    if colon:
+        return place, taxonomy.kinds(place).entry(identity).id
+    words: dict[str, list[str]] = {}
+    for owner in taxonomy.names():
+        for one in taxonomy.kinds(owner).entries:
+            for word in {one.id.casefold(), one.name.casefold()}:
+                words.setdefault(word, []).append(f"{owner}:{one.id}")
+    found = words.get(kind.casefold(), [])
+    if len(found) > 1:
         raise UsageError(
-            f"{kind!r} names no kind of error.",
-            hint=f"Write TAXONOMY:ID with one of {', '.join(taxonomy.names())}.",
+            f"Several taxonomies know {kind!r}.", hint=f"Say which is meant: {' or '.join(found)}."
         )
+    if not found:
+        near = difflib.get_close_matches(kind.casefold(), words, n=1, cutoff=0.6)
+        did = f"Did you mean {' or '.join(words[near[0]])}? " if near else ""
+        raise UsageError(
+            f"No taxonomy knows a kind of error {kind!r}.",
+            hint=f"{did}List them: masfire taxonomy list {'|'.join(taxonomy.names())}",
+        )
+    place, _, identity = found[0].partition(":")
     return place, identity
 
 

@@ -67,4 +67,22 @@ def test_the_command_lists_explains_and_maps(capsys):
     out = capsys.readouterr().out
     assert "step_repetition" in out
     assert '"to": "mast:FM-1.4"' in out
-    assert execute(["taxonomy", "map", "memory_loss"]) == 2
+
+
+def test_a_kind_is_found_without_its_taxonomy_where_only_one_knows_it(capsys):
+    for known in ("FM-1.3", "fm-1.3", "step_repetition"):
+        assert execute(["taxonomy", "explain", known]) == 0
+        assert capsys.readouterr().out.startswith("mast:FM-1.3  step_repetition")
+    assert execute(["taxonomy", "map", "FM-1.4", "--to", "masfire"]) == 0
+    assert capsys.readouterr().out.startswith("mast:FM-1.4  equals  masfire:ML")
+
+
+def test_a_kind_that_several_or_none_know_names_those_that_are_near(capsys):
+    assert execute(["taxonomy", "explain", "hallucination"]) == 2
+    told = capsys.readouterr().err
+    shared = [name for name in taxonomy.names() for one in taxonomy.kinds(name).entries
+              if "hallucination" in (one.id, one.name)]  # fmt: skip
+    assert len(shared) > 1
+    assert all(f"{name}:" in told for name in shared)
+    assert execute(["taxonomy", "explain", "FM-1.33"]) == 2
+    assert "Did you mean mast:FM-1.3?" in capsys.readouterr().err
