@@ -95,7 +95,8 @@ def audit() -> None:
 def verify(log: str, head: str | None, key_file: str | None, form: str) -> int:
     """Verify that no line of a LOG was altered, removed, added or moved (exit code 1 when one was).
 
-    Without --head nobody can tell whether the end was cut off.
+    Without --head nobody can tell whether the end was cut off. A file that never was an audit log is a
+    wrong file (exit code 2).
 
     \b
     Example:

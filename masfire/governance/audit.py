@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import hmac
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from masfire.errors import MasfireError, RecordingError
+from masfire.errors import MasfireError, RecordingError, UsageError
 from masfire.governance.ruling import Ruling
 from masfire.trace.redact import Redactor
 
@@ -68,6 +69,10 @@ class AuditError(MasfireError):
         super().__init__(reason, where=f"{path}:{line}")
 
 
+class NoAuditLog(UsageError):
+    """A file in which no line is one of an audit log: nothing was tampered with, the wrong file was named."""
+
+
 _encoder = msgspec.json.Encoder()
 _sha256 = hashlib.sha256
 _forks = 0
@@ -82,6 +87,7 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 _decode = msgspec.json.Decoder(Entry).decode
 _HEX = 64
+_LINE = re.compile(rb"[0-9a-f]{%d} \{" % _HEX)
 
 
 class AuditLog:
@@ -247,12 +253,20 @@ class AuditLog:
 
 
 def read(path: str | os.PathLike[str], *, key: bytes | None = None) -> Iterator[tuple[Entry, str]]:
-    """Yield the entries of a log with their hashes; raise AuditError at the first that does not fit."""
+    """Yield the entries of a log with their hashes; raise AuditError at the first that does not fit.
+
+    Raise NoAuditLog for a file that never was one.
+    """
     prev, line = GENESIS, 0
     with open(path, "rb") as stream:
         while raw := stream.readline(MAX_LINE + 1):
             line += 1
-            entry, mark = _parse(raw, str(path), line, key)
+            try:
+                entry, mark = _parse(raw, str(path), line, key)
+            except AuditError:
+                if line == 1 and not _LINE.match(raw) and not any(map(_LINE.match, stream)):
+                    raise _unknown(path, raw) from None
+                raise
             if entry.seq != line - 1 or entry.prev != prev:
                 raise AuditError(
                     f"Line {line} does not follow the one before: a line was removed, added or moved.",
@@ -285,6 +299,15 @@ def verify(
             line=min(lines, head[0]),
         )
     return lines, last
+
+
+def _unknown(path: str | os.PathLike[str], begins: bytes) -> NoAuditLog:
+    shown = begins[:40].decode("utf-8", "replace").rstrip("\n\ufffd")
+    return NoAuditLog(
+        f"This is no audit log: no line of it begins with a hash, the first with {shown!r}.",
+        hint="Name the file that the governor's AuditLog writes.",
+        where=str(path),
+    )
 
 
 def _parse(raw: bytes, path: str, line: int, key: bytes | None) -> tuple[Entry, str]:

@@ -7,6 +7,7 @@ import pytest
 
 from masfire.cli import execute
 from masfire.governance import AuditLog
+from masfire.governance.audit import NoAuditLog
 from masfire.recorder import Recorder
 from masfire.trace.io import TraceWriter
 from masfire.trace.model import Action, Header
@@ -79,3 +80,26 @@ def test_audit_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path.write_bytes(path.read_bytes().replace(b'"reason":"a"', b'"reason":"z"'))
     assert execute(["govern", "audit", "verify", str(path), "--format", "json"]) == 1
     assert '"line": 2' in capsys.readouterr().out
+
+
+def test_a_file_that_never_was_an_audit_log_was_not_tampered_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "audit.log"
+    for content in (b"GET /index 200\nGET / 404\n", b"\x00\xff" * 300, b'{"masfire":"trace/v1"}\n'):
+        path.write_bytes(content)
+        assert execute(["govern", "audit", "verify", str(path), "--format", "json"]) == 2
+        assert "This is no audit log" in capsys.readouterr().err
+        with pytest.raises(NoAuditLog):
+            AuditLog(path)
+        assert path.read_bytes() == content
+
+
+def test_an_audit_log_that_lost_its_beginning_was_tampered_with(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    with AuditLog(path) as log:
+        log.append("note", 1.0, reason="a")
+    first, second = path.read_bytes().splitlines(keepends=True)
+    for content in (b"x" + first + second, b"forged\n" + second, second, first[:90], b""):
+        path.write_bytes(content)
+        assert execute(["govern", "audit", "verify", str(path)]) == 1
