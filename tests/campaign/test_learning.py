@@ -247,8 +247,8 @@ def test_planted_bad_notes_are_rejected_though_the_model_heeds_them(tmp_path: Pa
     assert kept.status == ACCEPTED, kept.trial
     assert {note.status for note in settled.values()} == {REJECTED}
     assert settled["harmful"].trial.losses > settled["harmful"].trial.wins
-    assert settled["instruction"].trial.losses > 0
-    assert settled["irrelevant"].trial.wins == settled["irrelevant"].trial.losses == 0
+    for kind in ("irrelevant", "instruction"):  # instructions are taken out before a note is quoted
+        assert settled[kind].trial.wins == settled[kind].trial.losses == 0, kind
     mixed = settled["good and harmful"].trial
     assert mixed.wins > 0 < mixed.losses
     assert any("always" in reason for reason in mixed.reasons), mixed.reasons
