@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masfire.claims import claims_of, claims_of_text, difference, sentences
-from masfire.claims.leaves import embedded, get, leaves
+from masfire.claims.leaves import LABELS, embedded, get, leaves, spoken
 
 
 def found(text: str, kind: str) -> list[str]:
@@ -83,6 +83,38 @@ def test_claims_stand_where_they_say(text):
 def test_every_leaf_is_found_at_its_path(value):
     for path, leaf in leaves(value):
         assert get(value, path) == leaf
+
+
+PIECES = st.sampled_from(
+    ["probably", "It seems that", "MAY", "may", "about 3", "could", "I'm not sure but", "A-17", "3 lamps", "5kg",
+     '"quoted"', "`code`", "Anna", "not", "don't", "seven", "approved", "unlikely", ". ", "\n", ") ", "1. ", "-",
+     "x"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES).map(" ".join) | st.lists(PIECES).map("".join))
+def test_what_a_text_can_hold_is_found_whether_it_is_plain_ascii_or_not(text):
+    """Of plain text only the patterns are tried whose signs stand in it; the others are tried always."""
+    assert claims_of_text(text) == claims_of_text(text + "\n\u00b7")
+
+
+KEYS = st.sampled_from(["role", "name", "id", "content", "args", "x"])
+
+
+@given(
+    st.recursive(
+        st.none() | st.sampled_from(["a", '{"id": 1, "content": "b"}', "[2]"]),
+        lambda x: st.lists(x) | st.dictionaries(KEYS, x),
+    )
+)
+def test_only_labels_of_conversations_are_not_spoken(value):
+    def label(path):
+        parent = get(value, path[:-1]) if path and path[-1] in LABELS else None
+        return isinstance(parent, dict) and not parent.keys().isdisjoint(
+            {"content", "arguments", "args", "role"}
+        )
+
+    assert list(spoken(value)) == [(path, leaf) for path, leaf in leaves(value) if not label(path)]
 
 
 def test_json_in_a_fence_is_entered_and_kept_in_style():

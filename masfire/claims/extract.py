@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -26,10 +27,17 @@ _HEDGE = re.compile(
     r"|(?i:about|around)(?=\s+[$€£]?\d))"
 )
 """`may` is a month when capitalised; `about` hedges only a number."""
+_HEDGE_SIGNS = (
+    *[phrase for phrase in HEDGES if not any(part in phrase for part in HEDGES if part != phrase)],
+    "might", "could", "may", "about", "around",
+)  # fmt: skip
+"""What a text with a hedge contains at least."""
+_DIGIT = re.compile(r"\d")
 _END = re.compile(r"[.!?;]+(?=\s|$)|\n")
 _MARKER = re.compile(r"\s*(?:\d+|[a-zA-Z])$")
 _ABBREVIATIONS = ("e.g", "i.e", "etc", "mr", "mrs", "ms", "dr", "vs", "approx", "incl")
 _MAX_TEXT = 200_000
+_start = attrgetter("start")
 
 
 class Claim(Struct, frozen=True):
@@ -79,38 +87,48 @@ def claims_of(value: Any) -> list[Claim]:
 def claims_of_text(text: str, path: Path = ()) -> list[Claim]:
     """Return the claims of prose in order of position. Texts are read up to 200,000 characters."""
     text = text[:_MAX_TEXT]
-    taken = [False] * len(text)
+    taken = bytearray(len(text))
     found: list[Claim] = []
 
     def take(kind: str, value: str, start: int, end: int, unit: str = "") -> None:
-        if start < end and not any(taken[start:end]):
-            taken[start:end] = [True] * (end - start)
+        if start < end and taken.find(1, start, end) < 0:
+            taken[start:end] = b"\x01" * (end - start)
             found.append(Claim(kind, value, text[start:end], start, end, unit, path=path))
 
-    for match in _HEDGE.finditer(text):
-        take("hedge", match[0].casefold(), *match.span())
-    for match in _NUMBER.finditer(text):
-        if not _marks_item(text, *match.span()):
-            take("number", _number(match[0]), *match.span(), unit=_unit(text, match.end()))
-    for match in _CODE.finditer(text):
-        take("entity", match[0].casefold(), *match.span())
-    for match in _QUOTED.finditer(text):
-        group = match.lastindex or 1
-        take("entity", match[group].casefold(), *match.span(group))
-    for match in _ENTITY.finditer(text):
-        if match[0].casefold() not in STOPWORDS and not _opens(text, match.start(), match[0]):
+    # Most texts hold few of these: a search for what each must contain is cheaper than its pattern.
+    lowered = text.lower() if text.isascii() else ""
+    if not lowered or any(sign in lowered for sign in _HEDGE_SIGNS):
+        for match in _HEDGE.finditer(text):
+            take("hedge", match[0].casefold(), *match.span())
+    if _DIGIT.search(text) is not None:
+        for match in _NUMBER.finditer(text):
+            if not _marks_item(text, *match.span()):
+                take("number", _number(match[0]), *match.span(), unit=_unit(text, match.end()))
+        for match in _CODE.finditer(text):
             take("entity", match[0].casefold(), *match.span())
+    if '"' in text or "`" in text or "\u201c" in text:
+        for match in _QUOTED.finditer(text):
+            group = match.lastindex or 1
+            take("entity", match[group].casefold(), *match.span(group))
+    if text != lowered:
+        for match in _ENTITY.finditer(text):
+            if match[0].casefold() not in STOPWORDS and not _opens(text, match.start(), match[0]):
+                take("entity", match[0].casefold(), *match.span())
     for match in _WORD.finditer(text):
+        start, end = match.span()
+        if taken.find(1, start, end) >= 0:
+            continue
         word = match[0].casefold()
         if word in NEGATIONS or word.endswith(("n't", "n\u2019t")):
-            take("polarity", "not", *match.span())
+            take("polarity", "not", start, end)
         elif word in NUMERALS:
-            take("number", word, *match.span(), unit=_unit(text, match.end()))
+            take("number", word, start, end, unit=_unit(text, end))
         elif word in OPPOSITE and (word not in STOPWORDS or word == "yes"):
-            take("verdict", word, *match.span())
+            take("verdict", word, start, end)
         elif len(word) > 2 and word not in STOPWORDS:
-            take("term", word, *match.span())
-    return sorted(found, key=lambda claim: claim.start)
+            take("term", word, start, end)
+    found.sort(key=_start)
+    return found
 
 
 def difference(before: Any, after: Any) -> tuple[list[Claim], list[Claim]]:
@@ -162,16 +180,16 @@ def _unit(text: str, end: int) -> str:
 
 def _marks_item(text: str, start: int, end: int) -> bool:
     """Return whether a number is the marker of a list item (1. or 1) at the beginning of a line)."""
+    if text[end : end + 1] not in (".", ")") or text[end + 1 : end + 2] not in (" ", "\t"):
+        return False
     line = text.rfind("\n", 0, start) + 1
-    return (
-        text[end : end + 1] in (".", ")")
-        and text[end + 1 : end + 2] in (" ", "\t")
-        and (not text[line:start].strip())
-    )
+    return not text[line:start].strip()
 
 
 def _opens(text: str, start: int, word: str) -> bool:
     """Return whether a capital is explained by the beginning of a sentence alone."""
-    lead = text[:start].rstrip(" \t\"'\u201c*-#>(")
-    first = not lead or lead[-1] in ".!?:;\n" or lead[-1].isdigit()
+    before = start - 1
+    while before >= 0 and text[before] in " \t\"'\u201c*-#>(":
+        before -= 1
+    first = before < 0 or text[before] in ".!?:;\n" or text[before].isdigit()
     return first and word[1:].islower() and _NAME.match(text, start + len(word)) is None

@@ -17,6 +17,7 @@ LABELS = frozenset({"role", "name", "id", "type", "tool_call_id", "call_id", "fi
 
 _CONVERSATION = ("content", "arguments", "args", "role")
 _MAX_DEPTH = 64
+_BEGINS = frozenset("{[`")
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*[ \t]*\n(.*?)\n?```\s*$", re.DOTALL)
 _INDENT = re.compile(r"[\[{]\n( *)")
 
@@ -41,6 +42,8 @@ class Embedded(Struct, frozen=True):
 
 def embedded(text: str) -> Embedded | None:
     """Return the JSON object or array that `text` is (bare or in a code fence), else None."""
+    if text.lstrip()[:1] not in _BEGINS:
+        return None  # nearly all texts are none, and are asked often
     start, end = 0, len(text)
     fence = _FENCE.match(text) if "```" in text else None
     if fence is not None:
@@ -66,29 +69,42 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
     What lies deeper than 64 levels is left out.
     """
-    if len(path) > _MAX_DEPTH:
-        return
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from leaves(item, (*path, key))
-    elif isinstance(value, list):
-        for position, item in enumerate(value):
-            yield from leaves(item, (*path, position))
-    elif isinstance(value, str):
-        inner = embedded(value)
-        if inner is None:
-            yield path, value
-        else:
-            yield from leaves(inner.value, (*path, INSIDE))
-    else:
-        yield path, value
+    found: list[tuple[Path, Any]] = []
+    _gather(value, path, found, frozenset())
+    return iter(found)
 
 
 def spoken(value: Any) -> Iterator[tuple[Path, Any]]:
     """Yield the leaves that say something: not the labels (role, name, id) of a conversation's items."""
-    for path, leaf in leaves(value):
-        if not (path and path[-1] in LABELS and _in_conversation(value, path)):
-            yield path, leaf
+    found: list[tuple[Path, Any]] = []
+    _gather(value, (), found, LABELS)
+    return iter(found)
+
+
+def _gather(value: Any, path: Path, found: list[tuple[Path, Any]], labels: frozenset[str]) -> None:
+    """Append the leaves of a value; in an item of a conversation those under `labels` are left out."""
+    if len(path) > _MAX_DEPTH:
+        return
+    if isinstance(value, str):
+        inner = embedded(value)
+        if inner is None:
+            found.append((path, value))
+        else:
+            _gather(inner.value, (*path, INSIDE), found, labels)
+    elif isinstance(value, dict):
+        skipped = labels if labels and any(key in value for key in _CONVERSATION) else ()
+        for key, item in value.items():
+            if key in skipped and not isinstance(item, (dict, list)):
+                inner = embedded(item) if isinstance(item, str) else None
+                if inner is not None:
+                    _gather(inner.value, (*path, key, INSIDE), found, labels)
+                continue
+            _gather(item, (*path, key), found, labels)
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _gather(item, (*path, position), found, labels)
+    else:
+        found.append((path, value))
 
 
 def texts(value: Any) -> list[str]:
@@ -120,8 +136,3 @@ def get(value: Any, path: Path) -> Any:
         else:
             raise LookupError(f"There is nothing at {path}.")
     return value
-
-
-def _in_conversation(value: Any, path: Path) -> bool:
-    parent = get(value, path[:-1])
-    return isinstance(parent, dict) and any(key in parent for key in _CONVERSATION)

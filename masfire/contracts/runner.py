@@ -15,6 +15,7 @@ from masfire.contracts.assemble import (
     OPEN,
     RETIRED,
     UNKNOWN,
+    WHEN,
 )
 from masfire.contracts.explain import Explanation
 from masfire.contracts.model import (
@@ -91,6 +92,12 @@ class Runner(Settling):
             if len(result) == 1 and result[0][1] in (OPEN, ANSWER):
                 return self._responded(result[0], view, key, commit=commit)
             findings = Findings()
+            if len(result) == 1 and result[0][1] == WHEN:  # a monitor of its own, which mostly says nothing
+                self._apply(result[0][0], view, key, findings, commit=commit)
+                if not findings.violations and not findings.causes:
+                    self.applied += findings.passed and commit
+                    return self.passed if findings.passed else None
+                return self.told(findings, commit)
         if result is True:
             findings.passed = True
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from masfire.contracts.language import fields
@@ -35,7 +36,9 @@ class View:
     when the engine has seen it.
     """
 
-    __slots__ = ("_args", "_outcome", "_value", "call", "index", "kind", "name", "step", "time")
+    __slots__ = (
+        "_args", "_derived", "_outcome", "_text", "_value", "call", "index", "kind", "name", "step", "time",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,7 +57,9 @@ class View:
         self.kind: str = kind
         self.name = name
         self._args: Any = _UNSET
+        self._derived: dict[Any, Any] | None = None
         self._outcome: Any = _UNSET
+        self._text: Any = _UNSET
         self._value: Any = _UNSET
 
     def get(self, path: str | Path) -> Any:
@@ -82,6 +87,15 @@ class View:
         if name in ("agent", "role", "kind"):
             return getattr(self.step, name)
         return list(self.step.parents) if name == "parents" else FOREIGN
+
+    def derived(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what several monitors make of this step, made once only; `key` says what it is."""
+        known = self._derived
+        if known is None:
+            known = self._derived = {}
+        if key not in known:
+            known[key] = make()
+        return known[key]
 
     @property
     def value(self) -> Any:
@@ -119,6 +133,11 @@ class View:
         return item(self._get_result(), "content")
 
     def _get_text(self) -> Any:
+        if self._text is _UNSET:
+            self._text = self._find_text()
+        return self._text
+
+    def _find_text(self) -> Any:
         content = self._get_content()
         if content is MISSING or content is None or isinstance(content, str):
             return content

@@ -42,7 +42,7 @@ class Support:
         if commit:
             self._applied = self._applied or status[0] in (StepStatus.PASS, StepStatus.FAIL)
             if holds(self._support, view):
-                self._stated.update(stated(_said(view)))
+                self._stated.update(view.derived("stated", lambda: stated(_said(view))))
         return status
 
     def _judge(self, view: View) -> Answer:
@@ -54,7 +54,7 @@ class Support:
         said = view.get(self._path)
         if absent(said):
             return StepStatus.INCONCLUSIVE, f"{'.'.join(map(str, self._path))} is absent", ()
-        claims = list(self._claims(said))
+        claims = list(self._claims(view.derived(("claims", self._path), lambda: claims_of(said))))
         if not claims:
             return StepStatus.VACUOUS, "", ()
         unsupported = list(dict.fromkeys(claim.text for claim in claims if not self._supported(claim)))
@@ -63,8 +63,8 @@ class Support:
         told = ", ".join(repr(text) for text in unsupported[:_TOLD])
         return StepStatus.FAIL, f"nothing before states {told}", ()
 
-    def _claims(self, said: Any) -> Iterator[Claim]:
-        for claim in claims_of(said):
+    def _claims(self, said: Sequence[Claim]) -> Iterator[Claim]:
+        for claim in said:
             if claim.kind != "slot":
                 if claim.kind in self._kinds:
                     yield claim
