@@ -86,9 +86,9 @@ def test_every_leaf_is_found_at_its_path(value):
 
 
 PIECES = st.sampled_from(
-    ["probably", "It seems that", "MAY", "may", "about 3", "could", "I'm not sure but", "A-17", "3 lamps", "5kg",
-     '"quoted"', "`code`", "Anna", "not", "don't", "seven", "approved", "unlikely", ". ", "\n", ") ", "1. ", "-",
-     "x"]
+    ["probably", "It seems that", "MAY", "may", "about 3", "could", "I'm not sure but", "A-17", "3 lamps",
+     "5kg", '"quoted"', "`code`", "Anna", "not", "don't", "seven", "approved", "unlikely", ". ", "\n", ") ",
+     "1. ", "-", "x"]
 )  # fmt: skip
 
 
