@@ -25,7 +25,9 @@ GENESIS = "0" * 64
 MAX_LINE = 1 << 20
 """Longest line (bytes) that is read; a longer one is damage."""
 MAX_HARMLESS = 4_096
-"""Combinations of names and reasons known to hold no secret."""
+"""Combinations of names known to hold no secret."""
+MAX_OWN = 1_000
+"""Longest id and reason (characters, together) that are written without a closer look."""
 MAX_TEXT = 2_000
 """Longest reason or piece of evidence (characters) that is written."""
 
@@ -73,7 +75,7 @@ class NoAuditLog(UsageError):
     """A file in which no line is one of an audit log: nothing was tampered with, the wrong file was named."""
 
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _sha256 = hashlib.sha256
 _forks = 0
 """How many forks this process is away from the first; a log belongs to the process that opened it."""
@@ -148,18 +150,17 @@ class AuditLog:
         asked = ruling.proposal
         said = (
             asked.run, asked.agent, asked.role, asked.identity, asked.kind, asked.name,
-            ruling.outcome._value_, ruling.rule, ruling.reason,
+            ruling.outcome._value_, ruling.rule,
         )  # fmt: skip
-        known = None if ruling.evidence else self._harmless.get(said)
-        if known is not None and asked.id:
-            named = b'"id":%b,' % _encoder.encode(asked.id) if asked.id.isascii() else b""
-            plain = named and len(named) < MAX_TEXT and not self._redactor.suspects(named)
-            known = known + named.decode() if plain else None
+        words = self._harmless.get(said)
+        if words is not None and (asked.id or ruling.reason or ruling.evidence):
+            words = self._with_own(words, ruling)
         with self._lock:
             seq = self._seq
-            if known is not None:
+            if words is not None:
                 return self._line(seq, (
-                    f'{{"seq":{seq},"prev":"{self._prev}","time":{time!r},"event":"decision",{known}'
+                    f'{{"seq":{seq},"prev":"{self._prev}","time":{_encode(time).decode()},'
+                    f'"event":"decision",{words}'
                     f'"proposed":"{ruling.proposed}","executed":"{ruling.executed}","ticket":{ruling.ticket}}}'
                 ).encode())  # fmt: skip
             self._put(Entry(
@@ -167,17 +168,29 @@ class AuditLog:
                 asked.kind, asked.name, asked.id, ruling.outcome.value, ruling.rule, ruling.reason,
                 ruling.evidence, ruling.proposed, ruling.executed, ruling.ticket,
             ))  # fmt: skip
-        if not ruling.evidence:
+        if said not in self._harmless:
             self._learn(said)
         return seq
 
+    def _with_own(self, words: str, ruling: Ruling) -> str | None:
+        """Return the words of a decision with its own id and reason; None if they need a closer look."""
+        named, reason = ruling.proposal.id, ruling.reason
+        if ruling.evidence or len(named) + len(reason) > MAX_OWN:
+            return None
+        try:
+            own = b'"id":%b,' % _encode(named) if named else b""
+            if reason:
+                own += b'"reason":%b,' % _encode(reason)
+        except UnicodeEncodeError:  # half a character
+            return None
+        return None if self._redactor.suspects(own) else words + own.decode()
+
     def _learn(self, said: tuple[str, ...]) -> None:
         """Keep how the words of a decision are written, if they hold no secret: a run repeats itself."""
-        run, agent, role, identity, kind, name, outcome, rule, reason = said
-        entry = Entry(
-            0, "", 0.0, "decision", run, agent, role, identity, kind, name, "", outcome, rule, reason
+        run, agent, role, identity, kind, name, outcome, rule = said
+        body = _safe_encode(
+            Entry(0, "", 0.0, "decision", run, agent, role, identity, kind, name, "", outcome, rule)
         )
-        body = _safe_encode(entry)
         head = b'{"seq":0,"prev":"","time":0.0,"event":"decision",'
         if self._redactor.level != "redacted" or self._redactor.suspects(body) or not body.startswith(head):
             return
@@ -192,8 +205,7 @@ class AuditLog:
         if self._fd < 0 or self._owner != _forks:
             raise RecordingError(f"The audit log {self.path} is closed here.")
         mark = _sha256(body).hexdigest() if self._key is None else _mark(body, self._key)
-        line = b"%b %b\n" % (mark.encode(), body)
-        self._write(line)
+        self._write(b"".join((mark.encode(), b" ", body, b"\n")))
         self._seq, self._prev = seq + 1, mark
         return seq
 
@@ -335,14 +347,14 @@ def _safe_encode(entry: Entry) -> bytes:
             entry, reason=entry.reason[:MAX_TEXT], evidence=tuple(item[:MAX_TEXT] for item in entry.evidence)
         )
     try:
-        return _encoder.encode(entry)
+        return _encode(entry)
     except UnicodeEncodeError:  # half a character in a name or a reason
         texts = {
             name: _text(value) for name in entry.__struct_fields__
             if isinstance(value := getattr(entry, name), str)
         }  # fmt: skip
         evidence = tuple(_text(item) for item in entry.evidence)
-        return _encoder.encode(msgspec.structs.replace(entry, **texts, evidence=evidence))
+        return _encode(msgspec.structs.replace(entry, **texts, evidence=evidence))
 
 
 def _text(value: Any) -> str:

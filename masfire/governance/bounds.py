@@ -47,23 +47,30 @@ class Bound(Struct, frozen=True):
 def compiled(rule: str, path: str, bound: Bound) -> Test:
     """Return the function that holds the argument at a path to its bound."""
     *way, final = path.split(".")
-    low = float("-inf") if bound.minimum is None else bound.minimum
-    high = float("inf") if bound.maximum is None else bound.maximum
-    ranged = bound.minimum is not None or bound.maximum is not None
-    simple = ranged and bound == Bound(
-        bound.type, bound.minimum, bound.maximum, optional=bound.optional, otherwise=bound.otherwise
-    )
-    quick = simple and not way and bound.type == "integer"
+    if not way and bound == Bound(
+        "integer", bound.minimum, bound.maximum, optional=bound.optional, otherwise=bound.otherwise
+    ):
+        return _integer(rule, final, bound)
 
     def test(args: dict[str, Any]) -> bool:
-        if quick:  # the usual bound; whatever it does not settle is looked at closely
-            number = args.get(final)
-            if type(number) is int and low <= number <= high:
-                return False
         holder: Any = args
         for part in way:
             holder = _at(holder, part)
         return _apply(rule, path, holder, final, bound)
+
+    return test
+
+
+def _integer(rule: str, name: str, bound: Bound) -> Test:
+    """Return the usual test, of an integer; whatever it does not settle is looked at closely."""
+    low = float("-inf") if bound.minimum is None else _as_int(bound.minimum)
+    high = float("inf") if bound.maximum is None else _as_int(bound.maximum)
+
+    def test(args: dict[str, Any]) -> bool:
+        number = args.get(name)
+        if type(number) is int and low <= number <= high:
+            return False
+        return _apply(rule, name, args, name, bound)
 
     return test
 

@@ -94,6 +94,8 @@ class Grant(Struct, frozen=True):
     """What one call costs by all these capabilities together, in the policy's currency."""
     counted: tuple[tuple[str, int], ...] = ()
     """The rules that limit how often it may be done in a run, and how often."""
+    clamps: bool = False
+    """Whether a bound may change an argument."""
 
     @property
     def bounded(self) -> bool:
@@ -217,12 +219,19 @@ def _granted(winners: tuple[tuple[str, Capability], ...], budget: Limits | None)
         counted=tuple(
             (rule, capability.calls) for rule, capability in winners if capability.calls is not None
         ),
+        clamps=any(
+            bound.otherwise == "clamp"
+            for _, capability in winners for bound in capability.arguments.values()
+        ),
     )  # fmt: skip
 
 
-def check_arguments(proposal: Proposal, grant: Grant) -> Payload:
-    """Return the payload within all bounds (changed where a bound clamps); raise Refusal otherwise."""
-    value = unpack(proposal.payload)
+def check_arguments(proposal: Proposal, grant: Grant, known: Any = None) -> Payload:
+    """Return the payload within all bounds (changed where a bound clamps); raise Refusal otherwise.
+
+    `known` is what the payload decodes to, where somebody has it already.
+    """
+    value = unpack(proposal.payload) if known is None or grant.clamps else known
     args = value.get("args") if isinstance(value, dict) and "args" in value else value
     if not isinstance(args, dict):
         raise refused(grant.rule, "The arguments are no object, so their bounds cannot be checked.")

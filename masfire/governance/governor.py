@@ -13,6 +13,7 @@ from masfire.governance.admission import Admission, Minutes, rewritten
 from masfire.governance.answers import Check, aask, ask, heed, is_async
 from masfire.governance.audit import AuditLog
 from masfire.governance.capabilities import Grant, Rulebook, check_arguments
+from masfire.governance.freezing import freeze
 from masfire.governance.interceptor import Gatekeeper
 from masfire.governance.ledger import estimate_tokens
 from masfire.governance.lineage import Judgement, LineageGuard, Verifier
@@ -30,7 +31,7 @@ from masfire.governance.ruling import (
 )
 from masfire.governance.runs import Health
 from masfire.trace.model import Header
-from masfire.trace.payload import EMPTY, Payload, pack, pack_or_refuse, unpack
+from masfire.trace.payload import ABSENT, EMPTY, Payload, pack, pack_or_refuse, unpack
 
 SCREENED = frozenset({"message", "tool_call", "delegation", "memory_write"})
 """Kinds whose statements the lineage guard screens."""
@@ -72,6 +73,8 @@ class Governor(LiveRuns):
         self._timer, ahead = timer, clock() - timer()
         self._moment: Callable[[], float] = lambda: timer() + ahead
         self._health = Health(policy.breaker)
+        self._latest: tuple[Payload, Any] = (ABSENT, None)
+        """The payload that was frozen last, and its decoded copy, which nobody else has."""
         self._minutes = Minutes(audit, clock)
         self._admission = Admission(
             self, self._minutes, self._health, permitted=self._permitted, rewrite=rewrite,
@@ -121,10 +124,11 @@ class Governor(LiveRuns):
         """
         malformed = ""
         try:
-            payload = pack(value)
+            self._latest = latest = freeze(value)
+            payload = latest[0]
         except Exception as failure:  # a user's object may raise anything while it is looked at
             payload, malformed = pack_or_refuse(value), str(failure) or type(failure).__name__
-        run, agent = RUN.get() or run or "default", agent or AGENT.get()
+        run, agent = _run_here() or run or "default", agent or _agent_here()
         if not (type(name) is type(agent) is type(run) is type(kind) is type(role) is str):
             texts = [_exact(text) for text in (kind, name, agent, run, role)]
             if None in texts:
@@ -233,7 +237,7 @@ class Governor(LiveRuns):
         if proposal.malformed:
             raise refuse("malformed", proposal.malformed, "invalid", action="send plain JSON values")
         agent = proposal.agent
-        if agent in self.quarantined:
+        if self.quarantined and agent in self.quarantined:
             raise refuse("quarantine", f"{agent} is in quarantine: {self.quarantined[agent]}", "quarantine")
         grant = self.rulebook.grant(agent, proposal.role, proposal.kind, proposal.name)
         if not grant.allowed:
@@ -244,7 +248,8 @@ class Governor(LiveRuns):
                 if not heard.allowed:
                     raise refuse(heard.rule, heard.reason, "permission")
         if grant.tests or grant.foreseen:
-            return grant, check_arguments(proposal, grant)
+            frozen, known = self._latest  # another thread's, perhaps: then it is decoded anew
+            return grant, check_arguments(proposal, grant, known if frozen is proposal.payload else None)
         return grant, proposal.payload
 
     def _examined(self, proposal: Proposal, grant: Grant, payload: Payload) -> tuple[Grant, Payload]:
@@ -345,6 +350,9 @@ class Governor(LiveRuns):
             payload = proposal.payload if wish is None else pack(wish.value)
         granted = msgspec.structs.replace(grant, rule=rule, evidence=(refusal.reason,), tests=(), foreseen=())
         return granted, payload, refusal.checked is None or wish is not None
+
+
+_run_here, _agent_here = RUN.get, AGENT.get
 
 
 def _exact(text: Any) -> str | None:

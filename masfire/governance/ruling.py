@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from enum import Enum
+from hashlib import sha256 as _sha256
 from typing import Any
 
 from msgspec import Struct
@@ -176,4 +176,4 @@ class Block(Struct, frozen=True):
 
 def digest(payload: Payload) -> str:
     """Return the hex SHA-256 of a payload's bytes."""
-    return hashlib.sha256(payload).hexdigest()
+    return _sha256(payload).hexdigest()

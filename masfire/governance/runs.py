@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import islice
 
 import msgspec
 
@@ -27,7 +28,8 @@ class RunState:
         self.blocks: dict[str, int] = {}
         """How often each agent was blocked."""
         self._whole = Account("the run", policy.run) if policy.run is not None else None
-        self._reserved: dict[int, Reservation] = {}
+        self._reserved: dict[int, Reservation | Account] = {}
+        """What each action under way holds; an account: one step of its, and nothing else."""
         self._time = policy.time_budget
         self._done: list[str] = []
         self._began: float | None = None
@@ -88,9 +90,13 @@ class RunState:
         account.add(1, tokens, money, now)
         for rule, _ in grant.counted:
             account.calls[rule] = account.calls.get(rule, 0) + 1
-        self._reserved[ticket] = Reservation(account.shared, tokens, money, grant.counted)
-        if len(self._reserved) > MAX_RESERVED:
-            del self._reserved[next(iter(self._reserved))]
+        more = tokens or money or grant.counted
+        self._reserved[ticket] = (
+            Reservation(account.shared, tokens, money, grant.counted) if more else account
+        )
+        if len(self._reserved) > MAX_RESERVED:  # many at once: finding the oldest of a dict takes a while
+            for old in list(islice(self._reserved, MAX_RESERVED // 256)):
+                del self._reserved[old]
 
     def share_time(self, tool: str, now: float) -> tuple[Share, ...]:
         """Return the shares of this call and of those still foreseen; raise Refusal when no time is left.
@@ -119,16 +125,20 @@ class RunState:
 
     def settle(self, ticket: int, tokens: int | None) -> None:
         """Replace what was set aside by what was used; without `tokens` the estimate stands."""
-        held = self._reserved.pop(ticket, None)
+        held = self._taken(ticket)
         if held is None or tokens is None or tokens < 0:
             return
         share = held.money * tokens / held.tokens if held.tokens else held.money
         for account in held.accounts:
             account.add(0, tokens - held.tokens, share - held.money, 0.0)
 
+    def _taken(self, ticket: int) -> Reservation | None:
+        held = self._reserved.pop(ticket, None)
+        return Reservation(held.shared, 0, 0.0) if isinstance(held, Account) else held
+
     def give_back(self, ticket: int) -> None:
         """Free what was set aside."""
-        held = self._reserved.pop(ticket, None)
+        held = self._taken(ticket)
         if held is None:
             return
         for account in held.accounts:

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from masfire.errors import RecordingError
 from masfire.governance import AgentRules, AuditError, AuditLog, Capability, Governor, Policy, verify
 from masfire.governance.audit import read
+from masfire.governance.ruling import Outcome, Proposal, Ruling
+from masfire.trace.payload import pack
 
 POLICY = Policy(agents={"a": AgentRules(tools={"x": Capability()})})
 
@@ -128,3 +131,26 @@ def test_hostile_text_stays_one_line(tmp_path: Path, text: str) -> None:
         governor = Governor(POLICY, audit=log)
         governor.decide(governor.propose("tool_call", text, {"args": {}}, agent=text, identity=text))
     assert verify(path)[0] == 2
+
+
+@given(
+    reason=st.text(max_size=30) | st.just("x" * 3_000) | st.just("key sk-ant-abcdefghijklmnop"),
+    named=st.text(max_size=8) | st.just("ghp_abcdefghijklmnopqrst"),
+    evidence=st.sampled_from([(), ("step 3",), ("password: hunter2hunter2",)]),
+    time=st.floats(0, 1e11),
+)
+@settings(max_examples=80, deadline=None)
+def test_a_decision_is_logged_alike_the_first_time_and_again(
+    tmp_path_factory: Any, reason: str, named: str, evidence: tuple[str, ...], time: float
+) -> None:
+    path = tmp_path_factory.mktemp("audit") / "log"
+    proposal = Proposal("r", "a", "tool_call", "x", pack({"args": {}}), id=named)
+    ruling = Ruling(Outcome.BLOCK, "check:own", reason, proposal, evidence=evidence, proposed="ab", ticket=3)
+    with AuditLog(path) as log:
+        for _ in range(3):
+            log.decision(ruling, time)
+    (_, first, *others) = (msgspec.structs.replace(entry, seq=0, prev="") for entry, _ in read(path))
+    assert others == [first, first]
+    assert first.time == time
+    assert b"sk-ant-a" not in path.read_bytes()
+    assert b"ghp_a" not in path.read_bytes()

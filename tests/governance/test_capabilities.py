@@ -7,6 +7,7 @@ import pytest
 from masfire.errors import UsageError
 from masfire.governance import AgentRules, Bound, Capability, Governor, Limits, Policy
 from masfire.governance.capabilities import Rulebook
+from masfire.governance.runs import MAX_RESERVED
 
 ANY = Capability()
 
@@ -147,3 +148,43 @@ def test_budgets_name_what_is_used_up() -> None:
 
     assert [rule("a"), rule("a"), rule("a")] == ["capability:*/tools/*"] * 2 + ["budget:steps"]
     assert [rule("b"), rule("b")] == ["capability:*/tools/*", "budget:steps"]  # the whole run has 3
+
+
+@pytest.mark.parametrize("otherwise", ["clamp", "block"])
+def test_a_proposal_is_judged_alike_however_often_and_whatever_was_proposed_since(otherwise: str) -> None:
+    bound = Bound(type="integer", maximum=10, otherwise=otherwise)
+    governor = Governor(Policy(agents={"a": AgentRules(tools={"pay": Capability({"n": bound})})}))
+    args = {"args": {"n": 50}}
+    high = governor.propose("tool_call", "pay", args, agent="a")
+    args["args"]["n"] = 5
+    first = governor.decide(high)
+    low = governor.propose("tool_call", "pay", args, agent="a")
+    assert governor.decide(low).args == {"n": 5}
+    for again in (governor.decide(high), governor.decide(high)):
+        assert (again.outcome, again.payload) == (first.outcome, first.payload)
+    assert first.allowed is (otherwise == "clamp")
+    assert not first.allowed or first.args == {"n": 10}
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(0, True), (7, True), (8, False), (-1, False), (2**70, False)])
+@pytest.mark.parametrize("optional", [False, True])
+def test_an_integers_bounds_hold(given: int, wanted: bool, optional: bool) -> None:
+    bound = Bound(type="integer", minimum=0, maximum=7.5, optional=optional)
+    governor = Governor(Policy(agents={"a": AgentRules(tools={"pay": Capability({"n": bound})})}))
+    ruling = governor.decide(governor.propose("tool_call", "pay", {"args": {"n": given}}, agent="a"))
+    assert ruling.allowed is wanted
+    missing = governor.decide(governor.propose("tool_call", "pay", {"args": {}}, agent="a"))
+    assert missing.allowed is optional
+
+
+def test_more_actions_under_way_than_are_remembered_cost_what_they_cost() -> None:
+    state = Governor(Policy(agents={"a": AgentRules(tools={"x": ANY})}, retries=False))
+    rulings = [
+        state.decide(state.propose("tool_call", "x", {"args": {}}, agent="a", run="r"))
+        for _ in range(MAX_RESERVED + 10)
+    ]
+    account = state.state_of("r").accounts["a"]
+    assert account.steps == MAX_RESERVED + 10
+    state.abandon(rulings[0])  # forgotten: its step stays used
+    state.abandon(rulings[-1])
+    assert account.steps == MAX_RESERVED + 9
