@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from masfire.diagnosis.features import ROLE_WORDS
 from masfire.diagnosis.learners import Floats, Group, Softmax
 from masfire.diagnosis.sample import Sample
 
-L2 = 30.0
+L2 = 10.0
 PRIOR = 4.0
 """A name's record counts as if so many more runs had gone at the average rate."""
 
-SUMMED = ("prov.owed", "prov.share")
-MOST = ("prov.best", "prov.owed_best", "prov.first")
-MEAN = (
-    "lex.error", "lex.assume", "lex.guess", "lex.verify", "lex.refuse", "lex.hedge", "lex.loop",
-    "lex.conclude", "next.failed", "next.machine", "new.unsourced", "new.numbers", "same.own", "text.code",
-    "text.length",
-)  # fmt: skip
-"""Step features that are summed, maximised and averaged over an agent's steps; of its role words, all."""
-ROLES = tuple(f"role.{word}" for word in ROLE_WORDS)
+OPINIONS = ("record", "share", "reported", "owed", "said")
+"""What is known of an agent: how often its name was to blame in labelled runs (as a log-rate), its share of
+the talk, whether it reported last, how much of the answer is owed to its steps (also what a machine answered
+to them), and how much of it they were the first to say. More only overfits: runs are few, agents fewer."""
 
 
 class Cast:
-    """Says how likely each agent of a run is the culprit.
+    """Says how likely each agent of a run is the culprit: a softmax over its agents, of OPINIONS.
 
-    A softmax over the agents of a run: their share of the talk, who began and ended, what their steps
-    were like on average, what of the answer is owed to them, and how often an agent of this name was
-    the culprit in labelled runs of this system (leaving out the run at hand while fitting).
+    Weights are shared by all systems, with each system's own on top (Daumé 2007). While fitting, the
+    record of a name leaves out the run at hand.
     """
 
     def __init__(self, data: dict[str, Any]) -> None:
@@ -81,7 +73,7 @@ class Cast:
 
     def validate(self) -> None:
         """Raise ValueError when the parts of the model do not fit together."""
-        width = 9 + len(SUMMED) + len(MOST) + len(MEAN) + len(ROLES) + 1
+        width = len(OPINIONS)
         if self._mean.shape != (width,) or self._scale.shape != (width,) or not np.all(self._scale > 0):
             raise ValueError("mean and scale of the agents' features do not fit")
         if self._softmax.weights.shape != (width * (1 + len(self._systems)),):
@@ -124,34 +116,29 @@ def recast(sample: Sample, steps: Floats, agents: Floats, weight: float) -> Floa
 
 
 def _described(sample: Sample, record: dict[str, list[int]], *, leave_out: bool) -> Floats:
-    """Return one row an agent; `leave_out` takes this run out of the names' record."""
+    """Return one row of OPINIONS an agent; `leave_out` takes this run out of the names' record."""
     features = sample.features
     where = {name: index for index, name in enumerate(features.names)}
     spoke = [turn.agent.lower() for turn in features.candidates]
-    names, counts = agents_of(sample), Counter(spoke)
-    led = max(counts.values())
-    second = spoke[min(1, len(spoke) - 1)]
-    last_but = next((one for one in reversed(spoke) if one != spoke[0]), spoke[-1])
+    names = agents_of(sample)
+    owner = np.array([names.index(name) for name in spoke])
+    # Who began is mostly the one who answers; what it answered from is the last that another reported.
+    reporter = next((name for name in reversed(spoke) if name != spoke[0]), spoke[-1])
     culprit = culprit_of(sample) if leave_out else ""
     blamed = sum(pair[0] for pair in record.values()) - leave_out
     present = sum(pair[1] for pair in record.values()) - leave_out * len(names)
     usual = max(blamed, 0) / max(1, present)
-    rows = []
+    rates = []
     for name in names:
-        own = features.rows[[index for index, one in enumerate(spoke) if one == name]]
         guilty, seen = record.get(name, (0, 0))
         if leave_out and name in record:
             guilty, seen = guilty - (name == culprit), seen - 1
-        rows.append(
-            [
-                counts[name] / len(spoke), math.log1p(counts[name]), float(counts[name] == led),
-                float(spoke[0] == name), float(spoke[-1] == name), float(second == name),
-                float(last_but == name), math.log(len(names)), float(counts[name] == 1),
-                *own[:, [where[one] for one in SUMMED]].sum(axis=0),
-                *own[:, [where[one] for one in MOST]].max(axis=0),
-                *own[:, [where[one] for one in MEAN]].mean(axis=0),
-                *own[0, [where[one] for one in ROLES]],
-                math.log((guilty + PRIOR * usual) / (seen + PRIOR) + 1e-3),
-            ]
-        )  # fmt: skip
-    return np.array(rows, dtype=np.float64)
+        rates.append(math.log((guilty + PRIOR * usual) / (seen + PRIOR) + 1e-3))
+    columns = {
+        "record": rates,
+        "share": np.bincount(owner) / len(spoke),
+        "reported": [float(name == reporter) for name in names],
+        "owed": np.bincount(owner, weights=features.rows[:, where["prov.owed"]]),
+        "said": np.bincount(owner, weights=features.rows[:, where["prov.share"]]),
+    }
+    return np.column_stack([columns[name] for name in OPINIONS]).astype(np.float64)
