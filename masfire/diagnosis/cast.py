@@ -134,7 +134,7 @@ def _described(sample: Sample, record: dict[str, list[int]], *, leave_out: bool)
         if leave_out and name in record:
             guilty, seen = guilty - (name == culprit), seen - 1
         rates.append(math.log((guilty + PRIOR * usual) / (seen + PRIOR) + 1e-3))
-    columns = {
+    columns: dict[str, Any] = {
         "record": rates,
         "share": np.bincount(owner) / len(spoke),
         "reported": [float(name == reporter) for name in names],
