@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from masfire.diagnosis.lexicon import FAMILIES, counts_of
 from masfire.diagnosis.turns import Turn
 
 Matrix = npt.NDArray[np.float64]
 
-LEXICON: dict[str, str] = {
-    "hedge": r"\b(?:might|may be|perhaps|possibly|probably|likely|seems?|appears?|approximately|roughly|"
-    r"typically|generally|usually|should be|i think|i believe)\b",
-    "assume": r"\b(?:assum\w+|suppose|hypothetical\w*|example|sample|mock\w*|placeholder|simulat\w+|known|"
-    r"based on (?:my|general|common|available|historical)|recall|knowledge)\b",
-    "error": r"\b(?:errors?|failed|failure|exception|traceback|invalid|incorrect|wrong|unable|cannot|"
-    r"can't|couldn't|could not|not (?:found|available|defined|possible)|timed? ?out|denied|missing)\b",
-    "refuse": r"\b(?:sorry|apolog\w+|unfortunately|unable to|i cannot|i can't|do(?:es)? not have access)\b",
-    "plan": r"\b(?:let'?s|let us|next|first|we will|i will|i'll|we need to|we should|plan|steps?|proceed)\b",
-    "verify": r"\b(?:verif\w+|check\w*|confirm\w*|validat\w+|ensure|double-check|cross-check|accura\w+)\b",
-    "conclude": r"\b(?:therefore|thus|hence|conclu\w+|final(?:ly)?|in summary|result(?:s)? (?:is|are|shows?)|"
-    r"the answer|total)\b",
-    "finish": r"\b(?:terminate|final answer|request satisfied|task (?:is )?(?:complete|done))",
-    "ask": r"\b(?:please|could you|can you|would you|do you)\b",
-    "manual": r"\b(?:manual(?:ly)?|directly|by hand|visually|inspect\w*)\b",
-    "search": r"\b(?:search\w*|look up|browse|scrape|download|website|web ?page|click\w*|scroll\w*|typed)\b",
-    "compute": r"\b(?:calculat\w+|comput\w+|count\w*|sum|average|formula|equation|convert\w*)\b",
-    "correct": r"\b(?:correct(?:ed|ion|ly)?|accurate|verified|confirmed|matches|consistent|indeed)\b",
-    "loop": r"\b(?:in_loop|loop\w*|stall\w*|repeat\w*|again|re-?plan\w*|retry|continue)\b",
-    "guess": r"\b(?:guess\w*|estimat\w+|approximation|educated|infer\w*|unclear|unknown|no information)\b",
-}
-"""Word families counted per turn, in lower-cased text (ignoring case costs several times as much)."""
-
-_COMPILED = {name: re.compile(pattern) for name, pattern in LEXICON.items()}
 _CODE = re.compile(r"```(\w*)\n(.*?)(?:```|\Z)", re.DOTALL)
-_URL = re.compile(r"https?://|www\.")
+_URLS = ("http://", "https://", "www.")
 _ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s", re.MULTILINE)
-_DIGITS = re.compile(r"\d")
+_DIGIT = re.compile(r"\d")
+_DIGITS = b"0123456789"
+_LOOKED_AT = 4000
+"""Characters of the next turn that are looked at."""
+_NOTHING: Mapping[str, int] = counts_of("")
 _NO_CODE = re.compile(r"no code")
 _HARD = re.compile(r"exitcode: [1-9]|execution failed|traceback|exception|\berror\b|timed out")
 ROLE_WORDS = ("verif", "valid", "data", "python", "web", "orchestr", "assistant", "file", "expert", "debug")
@@ -64,19 +46,30 @@ def features_of(turns: Sequence[Turn], question: str) -> Features:
     candidates = [turn for turn in turns if turn.blamable]
     if not candidates:
         return Features((), np.zeros((0, 0)), ())
-    columns: list[dict[str, float]] = [{} for _ in candidates]
-    for block in _BLOCKS:
-        for row, values in zip(columns, block(turns, candidates, question), strict=True):
-            row.update(values)
-    names = tuple(columns[0])
-    rows = np.array([[row[name] for name in names] for row in columns], dtype=np.float64)
+    lowered = [turn.text.lower() for turn in turns]
+    counts = [counts_of(text) for text in lowered]
+    blocks = (
+        _position(turns, candidates),
+        _agent(turns, candidates),
+        _lexicon(candidates, counts),
+        _surroundings(turns, candidates, lowered, counts),
+        _novelty(turns, candidates, question),
+        _provenance(turns, candidates, question),
+    )
+    names = tuple(name for block in blocks for name in block[0])
+    rows = np.array(
+        [[value for row in parts for value in row.values()] for parts in zip(*blocks, strict=True)],
+        dtype=np.float64,
+    )
     return Features(names, rows, candidates)
 
 
 Rows = list[dict[str, float]]
+Counts = Sequence[Mapping[str, int]]
+"""How often each family of words occurs, per turn."""
 
 
-def _position(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> Rows:
+def _position(turns: Sequence[Turn], candidates: Sequence[Turn]) -> Rows:
     n, last = len(turns), len(candidates) - 1
     rows: Rows = []
     for order, turn in enumerate(candidates):
@@ -95,7 +88,7 @@ def _position(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) 
     return rows
 
 
-def _agent(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> Rows:
+def _agent(turns: Sequence[Turn], candidates: Sequence[Turn]) -> Rows:
     counts = Counter(turn.agent for turn in candidates)
     most = max(counts.values())
     seen: Counter[str] = Counter()
@@ -125,19 +118,17 @@ def _agent(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> 
     return rows
 
 
-def _lexicon(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> Rows:
+def _lexicon(candidates: Sequence[Turn], counts: Counts) -> Rows:
     rows: Rows = []
     for turn in candidates:
-        text, lowered = turn.text, turn.text.lower()
+        text, found = turn.text, counts[turn.step]
         code = _CODE.findall(text) if "```" in text else []
-        counts = {name: len(found.findall(lowered)) for name, found in _COMPILED.items() if name != "error"}
-        counts["error"] = _errors(text)
-        row = {f"lex.{name}": math.log1p(counts[name]) for name in _COMPILED}
+        row = {f"lex.{name}": math.log1p(found[name]) for name in FAMILIES}
         row.update(
             {
                 "text.length": math.log1p(len(text)),
-                "text.digits": len(_DIGITS.findall(text)) / (len(text) + 20),
-                "text.urls": math.log1p(len(_URL.findall(text))),
+                "text.digits": _digits(text) / (len(text) + 20),
+                "text.urls": math.log1p(sum(map(text.count, _URLS))),
                 "text.items": math.log1p(len(_ITEM.findall(text))),
                 "text.questions": math.log1p(text.count("?")),
                 "text.code": float(bool(code)),
@@ -151,10 +142,15 @@ def _lexicon(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -
     return rows
 
 
-def _surroundings(turns: Sequence[Turn], candidates: Sequence[Turn], question: str) -> Rows:
-    hard = [turn.failed or (not turn.blamable and bool(_HARD.search(turn.text.lower()))) for turn in turns]
+def _surroundings(
+    turns: Sequence[Turn], candidates: Sequence[Turn], lowered: Sequence[str], counts: Counts
+) -> Rows:
+    hard = [
+        turn.failed or (not turn.blamable and bool(_HARD.search(text)))
+        for turn, text in zip(turns, lowered, strict=True)
+    ]
     failures_before, total = _running(hard)
-    errors = [_errors(turn.text) for turn in turns]
+    errors = [found["error"] for found in counts]
     errors_before, errors_total = _running(errors)
     rows: Rows = []
     first_failure = next((index for index, bad in enumerate(hard) if bad), len(turns))
@@ -163,7 +159,11 @@ def _surroundings(turns: Sequence[Turn], candidates: Sequence[Turn], question: s
         after = turns[index + 1] if index + 1 < len(turns) else None
         before = turns[index - 1] if index else None
         machine = after is not None and not after.blamable
-        text = after.text[:4000].lower() if after is not None else ""
+        text, found = "", _NOTHING
+        if after is not None:
+            whole = len(after.text) <= _LOOKED_AT
+            text = lowered[index + 1] if whole else after.text[:_LOOKED_AT].lower()
+            found = counts[index + 1] if whole else counts_of(text)
         rows.append(
             {
                 "next.machine": float(machine),
@@ -171,8 +171,8 @@ def _surroundings(turns: Sequence[Turn], candidates: Sequence[Turn], question: s
                 "next.fine": float(machine and not hard[index + 1] and not _NO_CODE.search(text)),
                 "next.no_code": float(bool(_NO_CODE.search(text))),
                 "next.errors": math.log1p(errors[index + 1]) if after else 0.0,
-                "next.verify": math.log1p(len(_COMPILED["verify"].findall(text))),
-                "next.correct": math.log1p(len(_COMPILED["correct"].findall(text))),
+                "next.verify": math.log1p(found["verify"]),
+                "next.correct": math.log1p(found["correct"]),
                 "next.none": float(after is None),
                 "prev.machine": float(before is not None and not before.blamable),
                 "prev.failed": float(index > 0 and hard[index - 1]),
@@ -225,13 +225,15 @@ def _provenance(turns: Sequence[Turn], candidates: Sequence[Turn], question: str
     answer = final_answer(turns, question)
     blame: Counter[int] = Counter()
     blamable = [turn.step for turn in candidates]
+    known = sorted(origin)
+    before = list(itertools.accumulate((origin[step] for step in known), initial=0))
     # What a machine first said is owed to the one who asked it, and to the one who read it out.
     for step, count in origin.items():
         if turns[step].blamable:
             blame[step] += count
         else:
-            asker = max((index for index in blamable if index < step), default=-1)
-            blame[asker] += count
+            asker = bisect_left(blamable, step)
+            blame[blamable[asker - 1] if asker else -1] += count
     top = max(blame.values(), default=0)
     used: Counter[int] = Counter()
     for turn in turns:
@@ -244,7 +246,7 @@ def _provenance(turns: Sequence[Turn], candidates: Sequence[Turn], question: str
                 "prov.share": origin.get(turn.step, 0) / total,
                 "prov.best": float(best > 0 and origin.get(turn.step, 0) == best),
                 "prov.first": float(turn.step == first),
-                "prov.before": sum(count for step, count in origin.items() if step < turn.step) / total,
+                "prov.before": before[bisect_left(known, turn.step)] / total,
                 "prov.owed": blame.get(turn.step, 0) / total,
                 "prov.owed_best": float(top > 0 and blame.get(turn.step, 0) == top),
                 "prov.present": len(turn.salient & answer) / max(1, len(answer)),
@@ -252,11 +254,6 @@ def _provenance(turns: Sequence[Turn], candidates: Sequence[Turn], question: str
             }
         )
     return rows
-
-
-_BLOCKS: tuple[Callable[[Sequence[Turn], Sequence[Turn], str], Rows], ...] = (
-    _position, _agent, _lexicon, _surroundings, _novelty, _provenance,
-)  # fmt: skip
 
 
 def final_answer(turns: Sequence[Turn], question: str) -> frozenset[str]:
@@ -288,10 +285,10 @@ def answer_origins(turns: Sequence[Turn], question: str) -> dict[int, int]:
     return origins
 
 
-@functools.lru_cache(maxsize=1024)
-def _errors(text: str) -> int:
-    """Return how many error words a text has; two blocks ask for the same texts."""
-    return len(_COMPILED["error"].findall(text.lower()))
+def _digits(text: str) -> int:
+    if text.isascii():
+        return len(text) - len(text.encode().translate(None, _DIGITS))
+    return len(_DIGIT.findall(text))
 
 
 def _running(values: Sequence[float]) -> tuple[list[float], float]:
