@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from masfire import sqlitefile
 from masfire.errors import RecordingError, UsageError
 from masfire.metrics.compliance import Judged
 
@@ -148,9 +149,14 @@ class Results:
         return None if row is None else json.loads(row[0])
 
     def close(self) -> None:
-        """Close the file and let others in."""
-        self._db.close()
-        self._unlock()
+        """Close the file and let others in; one that was written stands alone, without a log beside it."""
+        try:
+            if self._lock is None:
+                self._db.close()
+            else:
+                sqlitefile.closed_alone(self._db)
+        finally:
+            self._unlock()
 
     def __enter__(self) -> Results:
         return self
@@ -172,32 +178,22 @@ class Results:
         if readonly:
             uri = f"{self.path.absolute().as_uri()}?mode=ro"
             return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
-        db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, RESULTS_VERSION):
-                raise sqlite3.DatabaseError(f"version {version} is not {RESULTS_VERSION}")
-            columns = ", ".join(_column(name) for name in _COLUMNS)
-            db.execute(f"CREATE TABLE IF NOT EXISTS runs ({columns})")
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS verdicts (run TEXT NOT NULL REFERENCES runs, contract TEXT NOT "
-                "NULL, status TEXT NOT NULL, severity TEXT NOT NULL, applied INTEGER NOT NULL, failed "
-                "INTEGER NOT NULL, inconclusive INTEGER NOT NULL, first INTEGER NOT NULL, blame INTEGER NOT "
-                "NULL, PRIMARY KEY (run, contract))"
-            )
-            db.execute("CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            db.execute(f"PRAGMA user_version={RESULTS_VERSION}")
-        except sqlite3.Error:
-            db.close()
-            raise
-        return db
+        return sqlitefile.opened(self.path, version=RESULTS_VERSION, tables=_tables())
 
     def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _tables() -> dict[str, str]:
+    return {
+        "runs": f"({', '.join(_column(name) for name in _COLUMNS)})",
+        "verdicts": "(run TEXT NOT NULL REFERENCES runs, contract TEXT NOT NULL, status TEXT NOT NULL, "
+        "severity TEXT NOT NULL, applied INTEGER NOT NULL, failed INTEGER NOT NULL, inconclusive INTEGER "
+        "NOT NULL, first INTEGER NOT NULL, blame INTEGER NOT NULL, PRIMARY KEY (run, contract))",
+        "facts": "(key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    }
 
 
 def _column(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from masfire import sqlitefile
 from masfire.errors import UsageError
 from masfire.knowledge.model import ErrorSchema, MistakeNote
 
@@ -20,26 +21,18 @@ VERSION = 1
 SCHEMA, NOTE = "schema", "note"
 Entry = TypeVar("Entry", ErrorSchema, MistakeNote)
 
-_TABLES = (
-    """CREATE TABLE entry (
-      kind TEXT NOT NULL, id TEXT NOT NULL, status TEXT NOT NULL, subject TEXT NOT NULL, body BLOB NOT NULL,
-      changed REAL NOT NULL, PRIMARY KEY (kind, id)
-    ) WITHOUT ROWID""",
-    """CREATE TABLE journal (
-      n INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, what TEXT NOT NULL, id TEXT NOT NULL,
-      why TEXT NOT NULL
-    )""",
-)
-_VECTORS = (
-    "CREATE TABLE IF NOT EXISTS vector (embedder TEXT NOT NULL, id TEXT NOT NULL, document INTEGER NOT NULL, "
-    "vector BLOB NOT NULL, PRIMARY KEY (embedder, id)) WITHOUT ROWID"
-)
-"""Vectors of schemata, by embedder: kept so that a memory opens without embedding everything anew.
+_TABLES = {
+    "entry": "(kind TEXT NOT NULL, id TEXT NOT NULL, status TEXT NOT NULL, subject TEXT NOT NULL, body BLOB "
+    "NOT NULL, changed REAL NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID",
+    "journal": "(n INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, what TEXT NOT NULL, id TEXT NOT "
+    "NULL, why TEXT NOT NULL)",
+    "vector": "(embedder TEXT NOT NULL, id TEXT NOT NULL, document INTEGER NOT NULL, vector BLOB NOT NULL, "
+    "PRIMARY KEY (embedder, id)) WITHOUT ROWID",
+}
+"""`vector` keeps vectors of schemata, by embedder, so that a memory opens without embedding everything anew.
 
-An older masfire that shares the file does not know this table; `document` is the CRC of the text a vector
+An older masfire that shares the file does not know that table; `document` is the CRC of the text a vector
 was made from, by which one that it changed is noticed."""
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_PATIENCE = 30.0
 
 
 class Store(Protocol):
@@ -77,15 +70,7 @@ class SqliteStore:
         self.path = Path(path)
         self._lock = threading.Lock()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            try:
-                _prepare(self._db)
-            except BaseException:
-                self._db.close()
-                raise
+            self._db = sqlitefile.opened(self.path, version=VERSION, tables=_TABLES)
         except (sqlite3.Error, OSError) as error:
             raise UsageError(
                 f"The memory {self.path} cannot be used: {error}.",
@@ -191,42 +176,3 @@ def decoded(kind: type[Entry], bodies: Iterable[bytes], where: str) -> Iterator[
                 hint="It was written by another version, or damaged; restore it from an export.",
                 where=where,
             ) from None
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    """Make the file a store, waiting for other processes that do the same (see the reply cache)."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, VERSION):
-                raise sqlite3.DatabaseError(f"it has version {version}, this masfire reads {VERSION}")
-            if version != VERSION:
-                _create(db)
-            if db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-                db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            db.execute(_VECTORS)
-            return
-        except sqlite3.OperationalError as error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _create(db: sqlite3.Connection) -> None:
-    """Make the tables in an empty file, unless another process just did."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if db.execute("PRAGMA user_version").fetchone() != (VERSION,):
-            if db.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
-                raise sqlite3.DatabaseError("it is a database of something else")
-            for statement in _TABLES:
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version={VERSION}")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")

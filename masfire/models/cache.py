@@ -15,17 +15,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from masfire import sqlitefile
 from masfire.errors import UsageError
 
 _VERSION = 1
-_PATIENCE = 30.0
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_TABLES = """
-CREATE TABLE IF NOT EXISTS reply (
-  key BLOB PRIMARY KEY, body BLOB NOT NULL, created REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tally (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
-"""
+_TABLES = {
+    "reply": "(key BLOB PRIMARY KEY, body BLOB NOT NULL, created REAL NOT NULL) WITHOUT ROWID",
+    "tally": "(name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
+}
 _STREAM_FIELDS = frozenset({"stream", "stream_options"})
 
 
@@ -130,44 +127,21 @@ class ReplyCache:
         return self._db
 
     def _open(self) -> sqlite3.Connection:
-        db = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch(mode=0o600)  # replies are kept as they came, for exact answers: secrets included
-            db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-            _prepare(db)
+            return sqlitefile.opened(  # a lost last reply is only asked again
+                self.path, version=_VERSION, tables=_TABLES, durable=False
+            )
         except (sqlite3.Error, OSError) as error:
-            if db is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    db.close()
             raise UsageError(
                 f"The reply cache {self.path} cannot be used: {error}.",
                 hint="Delete the file, choose another, or switch the cache off.",
             ) from error
-        return db
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    """Make the file a cache, waiting for other processes that do the same.
-
-    SQLite's own timeout does not cover the change to a write-ahead log, nor a lock taken after a read:
-    both fail at once when another process is in the middle of them.
-    """
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
-                raise sqlite3.DatabaseError(f"it has version {version}, this masfire reads {_VERSION}")
-            if db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-                db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")  # a lost last reply is only asked again
-            if version != _VERSION:
-                db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={_VERSION}; COMMIT;")
-            return
-        except sqlite3.OperationalError as error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+def fold(path: str | os.PathLike[str]) -> None:
+    """Leave a cache whose users were killed as one file, if nobody has it open and it can be used."""
+    if os.path.exists(f"{os.fspath(path)}-wal"):
+        with contextlib.suppress(UsageError):
+            ReplyCache(path).close()

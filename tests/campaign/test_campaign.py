@@ -226,6 +226,15 @@ def test_replies_come_from_the_cache_the_second_time(tmp_path: Path, model: Fake
     assert set(second.model.replies) == {"cache"}
     assert len(model.requests) == asked
     assert second.cells[0].rs == first.cells[0].rs
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("shared")] == ["shared.sqlite"]
+
+
+def test_a_finished_campaign_leaves_no_log_beside_its_databases(tmp_path: Path, model: FakeOpenAI) -> None:
+    own = f"{{endpoint: '{model.url}', name: fake, cache: true}}"
+    only(tmp_path, model, seeds="[0]", controls="1", model=own)
+    assert rows(tmp_path)
+    found = sorted(path.name for path in (tmp_path / "out").iterdir() if "sqlite" in path.name)
+    assert found == ["replies.sqlite", "results.sqlite"]
 
 
 def test_a_result_cannot_be_counted_twice(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from masfire.campaign.orders import Answer, Broken, Done, Order, Ready, Setting
 from masfire.campaign.results import RunResult
 from masfire.errors import MasfireError
+from masfire.models.cache import fold
 
 START_PATIENCE = 180.0
 """Seconds a worker may take to import the systems."""
@@ -95,6 +96,8 @@ class LocalPool:
         self._stop()
         for worker in list(self._live):
             self._end(worker)
+        if self._setting.cache:  # killed workers closed nothing: what they wrote is still in its log
+            fold(self._setting.cache)
 
     def __enter__(self) -> LocalPool:
         return self
