@@ -52,7 +52,10 @@ def sample_of(case: Case) -> Sample:
 
 def _bag(turns: Sequence[Turn]) -> Floats:
     bag = np.zeros((len(turns), BUCKETS))
+    bucket: dict[str, int] = {}
     for row, turn in enumerate(turns):
-        for word in set(_WORD.findall(turn.text[:_WORDS_LOOKED_AT].lower())):
-            bag[row, zlib.crc32(word.encode()) % BUCKETS] = 1.0
+        words = set(_WORD.findall(turn.text[:_WORDS_LOOKED_AT].lower()))
+        for word in words - bucket.keys():
+            bucket[word] = zlib.crc32(word.encode()) % BUCKETS
+        bag[row, [bucket[word] for word in words]] = 1.0
     return bag

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -64,27 +65,38 @@ def text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     parts: list[str] = []
-    pending, budget = [value], MAX_TEXT
-    while pending and budget > 0:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending.extend(reversed(item.values()))
+    _gather((value,), parts, MAX_TEXT)
+    return " ".join(parts)
+
+
+def _gather(items: Iterable[Any], parts: list[str], budget: int) -> int:
+    """Append the scalars of JSON values while `budget` characters are left; return how many are."""
+    for item in items:
+        if budget <= 0:
+            break
+        if type(item) is str:
+            parts.append(item)
+            budget -= len(item) + 1
+        elif isinstance(item, dict):
+            budget = _gather(item.values(), parts, budget)
         elif isinstance(item, (list, tuple)):
-            pending.extend(reversed(item))
+            budget = _gather(item, parts, budget)
         elif item is not None:
             parts.append(str(item))
             budget -= len(parts[-1]) + 1
-    return " ".join(parts)
+    return budget
 
 
 def words_of(text: str) -> frozenset[str]:
     """Return the lower-cased tokens of a text."""
-    return frozenset(token.lower() for token in _TOKEN.findall(text))
+    if text.isascii():  # whose letters change their case one by one, wherever they stand
+        return frozenset(_TOKEN.findall(text.lower()))
+    return frozenset(map(str.lower, set(_TOKEN.findall(text))))
 
 
 def salient_of(text: str) -> frozenset[str]:
     """Return the numbers and capitalised words of a text, lower-cased."""
-    return frozenset(token.lower() for token in _NUMBER_OR_NAME.findall(text))
+    return frozenset(map(str.lower, set(_NUMBER_OR_NAME.findall(text))))
 
 
 def _turn(step: Step, *, recorded: bool) -> Turn:
