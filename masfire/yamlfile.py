@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,22 @@ MAX_NODES = 100_000
 MAX_MISTAKES = 50
 """Mistakes that are told; who makes more has other worries."""
 _WIDEST = 400
+_NEAR = 65_536
+"""Bytes in which a file says what it is."""
 _LONGEST_NUMBER = 128
 """Bits; a longer whole number is no count of anything, and its digits are many."""
+
+KINDS = {
+    "plan": ("a campaign's plan", "masfire campaign {} --out DIR"),
+    "attack": ("an attack plan", "masfire cascade amplification {} --out DIR"),
+    "contract": ("a contract file", "masfire check TRACE --contracts {}"),
+    "policy": ("a policy", "masfire govern dry-run TRACE --policy {}"),
+    "lessons": ("a file of lessons", "masfire memory import {}"),
+    "trace": ("a trace", "masfire show {}"),
+}
+"""What a file calls itself (`masfire: plan/v1`): in words, and the command that takes it."""
+_KIND = re.compile(r"^masfire[ \t]*:[ \t]*[\"']?(\w+)/v\d", re.MULTILINE)
+_JSON_KIND = re.compile(r'\{.{0,400}?"masfire"\s*:\s*"(\w+)/v\d', re.DOTALL)
 
 _UNTEXT = re.compile("[\0\ud800-\udfff]")
 _BAD_SCALAR = (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError)
@@ -42,16 +58,35 @@ class Unreadable(Exception):
         super().__init__(mistake.what)
 
 
-def read_text(path: Path, noun: str) -> str:
-    """Return the text of a file of at most `MAX_BYTES`; raise UsageError calling it `noun`."""
+def read_text(path: Path, noun: str, *, kind: str = "") -> str:
+    """Return the text of a file of at most `MAX_BYTES`; raise UsageError calling it `noun`.
+
+    `kind`, one of KINDS: a file that says it is another one is refused.
+    """
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)  # what is no regular file has no size to ask for
+        if kind:
+            refuse_other(raw[:_NEAR].decode("utf-8", "replace"), kind, path)
         if len(raw) > MAX_BYTES:
             raise UsageError(f"The {noun} {path} is larger than {MAX_BYTES} bytes.")
         return raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The {noun} {path} cannot be read: {error}.") from None
+
+
+def kind_of(text: str) -> str:
+    """Return which of KINDS the beginning of a file says it is, or nothing."""
+    found = _JSON_KIND.match(text) if text.startswith("{") else _KIND.search(text)
+    return found[1] if found is not None and found[1] in KINDS else ""
+
+
+def refuse_other(text: str, kind: str, path: str | os.PathLike[str]) -> None:
+    """Raise UsageError when a file says it is another of KINDS; the error names the command that takes it."""
+    found = kind_of(text)
+    if found and found != kind:
+        command = KINDS[found][1].format(shlex.quote(os.fspath(path)))
+        raise UsageError(f"{path} is {KINDS[found][0]}, not {KINDS[kind][0]}; use it with: {command}")
 
 
 class _Loader(yaml.SafeLoader):

@@ -89,7 +89,7 @@ def load_attack(path: str | os.PathLike[str]) -> AttackPlan:
     """
     file = Path(path)
     try:
-        node = compose(read_text(file, "attack plan"))
+        node = compose(read_text(file, "attack plan", kind="attack"))
     except Unreadable as error:
         raise PlanError(str(path), [error.mistake]) from None
     if node is None:

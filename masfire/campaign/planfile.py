@@ -49,7 +49,7 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     Raise PlanError with all mistakes and their lines, or UsageError when there is no such file.
     """
     file = Path(path)
-    text = read_text(file, "plan")
+    text = read_text(file, "plan", kind="plan")
     plan = parse_plan(text, name=str(path))
     return plan.model_copy(update={"root": os.path.abspath(file.parent / plan.root)})
 

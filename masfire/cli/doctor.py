@@ -58,7 +58,10 @@ def _look(file: str | None) -> Iterator[Finding]:
         from masfire.trace.io import read_trace
 
         yield from checkup.check_trace(read_trace(file))
-    else:
-        from masfire.campaign.planfile import load_plan
+        return
+    from masfire.campaign.attack import load_attack
+    from masfire.campaign.planfile import load_plan
+    from masfire.yamlfile import kind_of, read_text
 
-        yield from checkup.check_plan(load_plan(file))
+    attack = kind_of(read_text(Path(file), "plan")) == "attack"
+    yield from checkup.check_plan(load_attack(file).plain() if attack else load_plan(file))

@@ -64,7 +64,7 @@ def load_entries(*paths: str | Path) -> tuple[Entry, ...]:
     mistakes: list[ContractMistake] = []
     owners: dict[str, str] = {}
     for name, file in files:
-        reading = FileReading(read_text(file, "contract file"), name)
+        reading = FileReading(read_text(file, "contract file", kind="contract"), name)
         found = reading.entries()
         mistakes += _told(reading)
         for entry in found:

@@ -157,7 +157,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     Raise PolicyErrors with all mistakes and their places, or UsageError when there is no such file.
     """
     file = Path(path)
-    return parse_policy(yamlfile.read_text(file, "policy"), name=str(path), folder=file.parent)
+    return parse_policy(yamlfile.read_text(file, "policy", kind="policy"), name=str(path), folder=file.parent)
 
 
 def parse_policy(text: str, *, name: str = "policy.yaml", folder: Path | None = None) -> Policy:

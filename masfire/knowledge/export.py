@@ -14,6 +14,8 @@ from masfire.knowledge.quoting import plain
 VERSION = "lessons/v1"
 MAX_BYTES = 16 * 1024 * 1024
 MAX_NODES = 4_000_000
+MAX_HEAD = 65_536
+"""Characters in which a file says what it is."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|!~])")
 
 
@@ -35,8 +37,9 @@ def to_yaml(schemata: Iterable[ErrorSchema], notes: Iterable[MistakeNote]) -> st
 
 def from_yaml(text: str, *, where: str = "") -> Lessons:
     """Return the lessons of a YAML file; raise UsageError for anything else."""
-    from masfire.yamlfile import Unreadable, compose, construct
+    from masfire.yamlfile import Unreadable, compose, construct, refuse_other
 
+    refuse_other(text[:MAX_HEAD], "lessons", where or "FILE")
     if len(text) > MAX_BYTES:
         raise UsageError(f"A lessons file has at most {MAX_BYTES} characters.", where=where)
     try:
