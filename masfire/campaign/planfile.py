@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import itertools
 import os
@@ -14,11 +15,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from masfire.campaign.plan import ALL, Plan
+from masfire.campaign.tasks import NoTasks
 from masfire.errors import MasfireError, UsageError
 from masfire.yamlfile import (
     MAX_MISTAKES,
     Mistake,
     Unreadable,
+    at,
     compose,
     construct,
     find,
@@ -52,6 +55,17 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     text = read_text(file, "plan", kind="plan")
     plan = parse_plan(text, name=str(path))
     return plan.model_copy(update={"root": os.path.abspath(file.parent / plan.root)})
+
+
+@contextlib.contextmanager
+def told_where(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise NoTasks of what is done with the plan (or attack plan) at `path` as PlanError with its line."""
+    try:
+        yield
+    except NoTasks as error:
+        node = compose(read_text(Path(path), "plan"))
+        line = 1 if node is None else line_of(at(node, ("tasks", "source")) or find(node, ("tasks",)))
+        raise PlanError(str(path), [Mistake(line, f"tasks: {error}")]) from error
 
 
 def parse_plan(text: str, *, name: str = "plan.yaml") -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import json
@@ -19,16 +20,20 @@ from masfire.errors import MasfireError, UsageError
 MAX_TASK_BYTES = 8 << 20
 
 
+class NoTasks(UsageError):
+    """What a plan says under `tasks` gives none: the plan is wrong there, not the tasks."""
+
+
 def load_tasks(plan: Plan) -> list[dict[str, Any]]:
     """Return the plan's tasks in order, filtered and limited.
 
-    Raise UsageError when there are none, when a task has no id, or two have the same.
+    Raise NoTasks when there are none, UsageError when a task has no id, or two have the same.
     """
     wanted = plan.tasks
-    found = _of_file(Path(plan.root, wanted.source)) if _is_file(wanted) else _of_module(plan)
+    found = _of_file(Path(plan.root, wanted.source), wanted.source) if _is_file(wanted) else _of_module(plan)
     tasks = [task for task in found if all(task.get(key) == value for key, value in wanted.filter.items())]
     if not tasks:
-        raise UsageError(
+        raise NoTasks(
             f"No task of {wanted.source!r} is left to run.",
             hint=f"{len(found)} were found before the filter {wanted.filter}.",
         )
@@ -74,20 +79,23 @@ def _is_file(tasks: Tasks) -> bool:
 
 
 def _of_module(plan: Plan) -> list[dict[str, Any]]:
-    found = resolve(plan.tasks.source, plan.root)
+    try:
+        found = resolve(plan.tasks.source, plan.root)
+    except UsageError as error:
+        raise NoTasks(error.message, hint=error.hint) from error
     try:
         found = found() if callable(found) else found
         if not isinstance(found, Iterable) or isinstance(found, (str, bytes, dict)):
-            raise UsageError(f"{plan.tasks.source!r} is no iterable of tasks.")
+            raise NoTasks(f"{plan.tasks.source!r} is no iterable of tasks.")
         items = list(found)
     except MasfireError:
         raise
     except (Exception, SystemExit) as error:  # as above
-        raise UsageError(f"{plan.tasks.source!r} raises {type(error).__name__}: {error}.") from error
+        raise NoTasks(f"{plan.tasks.source!r} raises {type(error).__name__}: {error}.") from error
     return [_task(item, f"{plan.tasks.source}[{index}]") for index, item in enumerate(items)]
 
 
-def _of_file(path: Path) -> list[dict[str, Any]]:
+def _of_file(path: Path, source: str) -> list[dict[str, Any]]:
     tasks = []
     try:
         with path.open("rb") as lines:
@@ -97,8 +105,24 @@ def _of_file(path: Path) -> list[dict[str, Any]]:
                 if line.strip():
                     tasks.append(_task(_decode(line, f"{path}:{number}"), f"{path}:{number}"))
     except OSError as error:
-        raise UsageError(f"The tasks {path} cannot be read: {error.strerror}.") from None
+        near = _nearest(path, source) if isinstance(error, FileNotFoundError) else ""
+        raise NoTasks(
+            f"The tasks {path} cannot be read: {error.strerror}.",
+            hint=f"Did you mean {near!r}?" if near else "",
+        ) from None
     return tasks
+
+
+def _nearest(path: Path, source: str) -> str:
+    """Return `source`, its first part that does not exist spelt like what stands there; or nothing."""
+    missing = next(part for part in (path, *path.parents) if part.parent.is_dir() and not part.exists())
+    names = sorted(item.name for item in missing.parent.iterdir())
+    near = difflib.get_close_matches(missing.name, names, n=1, cutoff=0.6)
+    if not near:
+        return ""
+    back = len(path.parts) - len(missing.parts) + 1
+    parts = list(Path(source).parts)
+    return str(Path(*parts[:-back], near[0], *parts[len(parts) - back + 1 :])) if back <= len(parts) else ""
 
 
 def _decode(line: bytes, where: str) -> Any:

@@ -61,14 +61,14 @@ def command(
     Example:
       masfire campaign plan.yaml --out results/first --fail-under 0.5
     """
-    from masfire.campaign.planfile import load_plan
+    from masfire.campaign.planfile import load_plan, told_where
     from masfire.campaign.runner import Campaign
     from masfire.errors import UsageError
 
     described = load_plan(plan)
     if comply is not None and not described.contracts:
         raise UsageError("--comply needs contracts, and the plan has none.", hint="Add: contracts: [FILE]")
-    with _Bar() as watch:
+    with told_where(plan), _Bar() as watch:
         campaign = Campaign(described, out, resume=resume, workers=workers or 0, watch=watch, memory=memory)
         stopped = _run(campaign)
     summary = campaign.summary

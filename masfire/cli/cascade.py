@@ -40,6 +40,7 @@ def command(
 
     from masfire.campaign.attack import load_attack
     from masfire.campaign.cascades import AttackRuns
+    from masfire.campaign.planfile import told_where
     from masfire.campaign.spreading import finding
     from masfire.reporting.printable import printable
     from masfire.reporting.spreading import finding_lines, finding_svg
@@ -47,7 +48,8 @@ def command(
     wanted = load_attack(plan)
     if stub_only:
         wanted = wanted.model_copy(update={"model": wanted.model.model_copy(update={"stub": "only"})})
-    found = finding(measurement, AttackRuns(wanted, out, resume=resume).run(measurement))
+    with told_where(plan):
+        found = finding(measurement, AttackRuns(wanted, out, resume=resume).run(measurement))
     folder = Path(out)
     (folder / f"{measurement}.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     (folder / f"{measurement}.svg").write_text(finding_svg(found), encoding="utf-8")

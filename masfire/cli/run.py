@@ -38,14 +38,14 @@ def command(plan: str, system: str, task: str, fault: str, seed: int, out: str |
     import msgspec
 
     from masfire.campaign.cells import run_id
-    from masfire.campaign.planfile import load_plan
+    from masfire.campaign.planfile import load_plan, told_where
     from masfire.campaign.single import run_cell
     from masfire.faults.base import FaultSpec
     from masfire.reporting.printable import printable
 
     address = FaultSpec.parse(fault).address if fault else ""
     path = Path(out) if out else Path(".masfire", "run", f"{run_id(system, address, task, seed)}.jsonl")
-    with contextlib.redirect_stdout(sys.stderr):  # what the system prints is not our result
+    with told_where(plan), contextlib.redirect_stdout(sys.stderr):  # what the system prints is not our result
         result = run_cell(
             load_plan(plan),
             system,

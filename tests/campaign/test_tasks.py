@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from masfire.campaign.plan import Plan
-from masfire.campaign.tasks import load_tasks, resolve
+from masfire.campaign.tasks import NoTasks, load_tasks, resolve
+from masfire.cli import execute
 from masfire.errors import UsageError
+from tests.support.plans import GOOD
 
 SYSTEM = [{"name": "a", "system": "m:b", "run": "m:r", "check": "m:c"}]
 
@@ -55,3 +57,47 @@ def test_modules_are_looked_up_from_the_root(tmp_path: Path) -> None:
         resolve("desk_of_this_test:nothing", str(tmp_path))
     with pytest.raises(UsageError, match="no module 'absent_module'"):
         resolve("absent_module:x", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("source", "near"),
+    [
+        ("data/taks.jsonl", "data/tasks.jsonl"),
+        ("dta/tasks.jsonl", "data/tasks.jsonl"),
+        ("./data/task.jsonl", "data/tasks.jsonl"),
+        ("data/elsewhere.jsonl", ""),
+        ("../nowhere-near-this/tasks.jsonl", ""),
+    ],
+)
+def test_a_misspelt_file_gets_the_nearest(tmp_path: Path, source: str, near: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tasks.jsonl").write_text('{"id": "a"}')
+    with pytest.raises(NoTasks) as error:
+        load_tasks(plan(tmp_path, source=source))
+    assert error.value.hint == (f"Did you mean {near!r}?" if near else "")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "line", "told"),
+    [
+        ("tasks: taks.jsonl", 7, "Did you mean 'tasks.jsonl'?"),
+        ("tasks:\n  limit: 3\n  source: taks.jsonl", 9, "Did you mean 'tasks.jsonl'?"),
+        ("tasks: nowhere.at.all:TASKS", 7, "no module 'nowhere'"),
+        ("tasks: {source: tasks.jsonl, filter: {split: x}}", 7, "1 were found before the filter"),
+    ],
+)
+def test_the_plan_is_wrong_at_a_line(
+    tmp_path: Path, tasks: str, line: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tasks.jsonl").write_text('{"id": "a"}')
+    path = tmp_path / "plan.yaml"
+    path.write_text(GOOD.replace("tasks: tasks.jsonl", tasks) + "model: {endpoint: none}\n")
+    for command in (
+        ["campaign", str(path), "--out", str(tmp_path / "out")],
+        ["run", str(path), "--system", "one", "--task", "a", "--out", str(tmp_path / "t.jsonl")],
+    ):
+        assert execute(command) == 2
+        said = capsys.readouterr().err
+        assert f"{path}:{line}: tasks: " in said
+        assert told in said
+        assert not (tmp_path / "out").exists()
