@@ -6,7 +6,7 @@ import copy
 import inspect
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ from masfire.contracts.model import Contract, Custom, Judge, Rule, Status, StepS
 from masfire.contracts.view import View
 from masfire.errors import UnknownName, UsageError
 from masfire.trace.model import Step
+
+if TYPE_CHECKING:
+    from masfire.contracts.monitors.local import Selects
 
 Said: TypeAlias = bool | str | None
 """What a contract in Python says: True, False, a reason (which means False), or None."""
@@ -90,18 +93,18 @@ def trace_contract(**options: Any) -> Callable[[F], F]:
     def decorate(target: F) -> F:
         where = _where(target)
         when = _when(options, where)
-        every = when == Atom(())
+        selected = None if when == Atom(()) else when
         if inspect.isclass(target):
             if not callable(getattr(target, "step", None)) and not callable(getattr(target, "end", None)):
                 raise UsageError(
                     "A trace contract's class has a method step(view), or end(ended).", where=where
                 )
-            rule: Rule = Custom(lambda: _Stateful(target, when), None if every else when, target.__name__)
+            rule: Rule = Custom(lambda: _Stateful(target, _selector(when)), selected, target.__name__)
         elif inspect.iscoroutinefunction(target) or inspect.isgeneratorfunction(target):
             raise UsageError("A trace contract is a class or a plain function.", where=where)
         else:
             _takes_one(target, where)
-            rule = Custom(lambda: _Finished(target, when), None if every else when, target.__name__)
+            rule = Custom(lambda: _Finished(target, _selector(when)), selected, target.__name__)
         return _marked(target, options, where, rule)
 
     return decorate
@@ -110,7 +113,7 @@ def trace_contract(**options: Any) -> Callable[[F], F]:
 class _Stateful:
     """Runs a user's class: one object a run."""
 
-    def __init__(self, make: Callable[[], Any], when: Formula) -> None:
+    def __init__(self, make: Callable[[], Any], when: Selects) -> None:
         self._inner, self._when = make(), when
         self._judged = False
 
@@ -162,7 +165,7 @@ class _Stateful:
 class _Finished:
     """Keeps every step and asks a function at the end."""
 
-    def __init__(self, function: Callable[[list[View]], Said], when: Formula) -> None:
+    def __init__(self, function: Callable[[list[View]], Said], when: Selects) -> None:
         self._function, self._when = function, when
         self._views: list[View] = []
 
@@ -198,11 +201,15 @@ class _Finished:
         self._views = [View(decode(step), decode(call) if call else None, time) for step, call, time in state]
 
 
-def _selected(when: Formula, view: View) -> Any:
-    """Return True when the step is selected, or the status that it has otherwise."""
-    from masfire.contracts.monitors.local import holds
+def _selector(when: Formula) -> Selects:
+    from masfire.contracts.monitors.local import selector
 
-    found = holds(when, view)
+    return selector(when)
+
+
+def _selected(when: Selects, view: View) -> Any:
+    """Return True when the step is selected, or the status that it has otherwise."""
+    found = when(view)
     return True if found else StepStatus.VACUOUS if found is False else StepStatus.INCONCLUSIVE
 
 

@@ -91,13 +91,9 @@ class Runner(Settling):
                 return self.passed
             if len(result) == 1 and result[0][1] in (OPEN, ANSWER):
                 return self._responded(result[0], view, key, commit=commit)
+            if len(result) == 1 and result[0][1] == WHEN:
+                return self._asked(result[0][0], view, key, commit=commit)
             findings = Findings()
-            if len(result) == 1 and result[0][1] == WHEN:  # a monitor of its own, which mostly says nothing
-                self._apply(result[0][0], view, key, findings, commit=commit)
-                if not findings.violations and not findings.causes:
-                    self.applied += findings.passed and commit
-                    return self.passed if findings.passed else None
-                return self.told(findings, commit)
         if result is True:
             findings.passed = True
         else:
@@ -184,6 +180,23 @@ class Runner(Settling):
                     Explanation(self.program, part, state, view, self.moment, values).cause()
                 )
 
+    def _asked(self, number: int, view: View, key: Any, *, commit: bool) -> StepVerdict | None:
+        """Return the verdict of a step of which nothing but one rule's own judgement is asked."""
+        rule = self.program.rules[number].rule
+        if isinstance(rule, Custom):  # which says mostly nothing, or that all is well
+            status, why, witnesses = self._custom(number, rule, key, commit=commit).judge(view, commit=commit)
+            if status is StepStatus.VACUOUS:
+                return None
+            if status is StepStatus.PASS:
+                self.applied += commit
+                return self.passed
+            findings = Findings()
+            self._said(number, status, why, witnesses, view, key, findings)
+        else:
+            findings = Findings()
+            self._apply(number, view, key, findings, commit=commit)
+        return self.told(findings, commit)
+
     def _responded(self, entry: Any, view: View, key: Any, *, commit: bool) -> StepVerdict | None:
         """Return the verdict of a step that does nothing but open or answer an obligation."""
         number, code, values = entry
@@ -225,14 +238,13 @@ class Runner(Settling):
             self._said(number, status, why, witnesses, view, key, findings)
 
     def _custom(self, number: int, rule: Custom, key: Any, *, commit: bool) -> Any:
-        monitors = self.customs.get(key, {})
-        if number not in monitors:
-            monitor = rule.make()
-            if not commit:
-                return monitor
+        monitors = self.customs.get(key)
+        if monitors is not None and number in monitors:
+            return monitors[number]
+        monitor = rule.make()
+        if commit:
             self.customs.setdefault(key, {})[number] = monitor
-            return monitor
-        return monitors[number]
+        return monitor
 
     # Keys that are forgotten
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from masfire.contracts.language import fields
@@ -25,7 +26,6 @@ def own_fields(kind: str) -> frozenset[str]:
 
 
 _UNKNOWN_KIND = frozenset({"name", "args"})
-_FIELDS: dict[str, frozenset[str]] = {}
 
 
 class View:
@@ -73,20 +73,11 @@ class View:
 
     def field(self, name: str) -> Any:
         """Return a field of the step itself: `agent`, `args`, `outcome`, …"""
-        if name == "args":
-            return self.args
-        own = _FIELDS.get(self.kind)
-        if own is None:
-            own = own_fields(self.kind)
-            if len(_FIELDS) < 1000:
-                _FIELDS[self.kind] = own
-        if name in own:
-            return getattr(self, f"_get_{name}")() if name in _DECODED else self._plain(name)
-        if name in ("step", "time"):
-            return self.index if name == "step" else self.time
-        if name in ("agent", "role", "kind"):
-            return getattr(self.step, name)
-        return list(self.step.parents) if name == "parents" else FOREIGN
+        getters = _GETTERS.get(self.kind)
+        if getters is None:
+            getters = _getters(self.kind)
+        getter = getters.get(name)
+        return FOREIGN if getter is None else getter(self)
 
     def derived(self, key: Any, make: Callable[[], Any]) -> Any:
         """Return what several monitors make of this step, made once only; `key` says what it is."""
@@ -119,14 +110,6 @@ class View:
             return _args_of(self.step, self.value)
         return FOREIGN
 
-    def _plain(self, name: str) -> Any:
-        body: Any = self.step.body
-        if name in ("tool", "model", "name"):
-            return self.name
-        if name == "to":
-            return list(body.to)
-        return getattr(body, name)
-
     def _get_content(self) -> Any:
         if isinstance(self.step.body, Message):
             return self.value
@@ -144,9 +127,6 @@ class View:
         from masfire.claims.leaves import spoken
 
         return "\n".join(str(leaf) for _, leaf in spoken(content) if leaf is not None)
-
-    def _get_request(self) -> Any:
-        return self.value
 
     def _get_tool_calls(self) -> Any:
         return item(self._get_result(), "tool_calls")
@@ -174,9 +154,41 @@ class View:
         return item(self._get_outcome(), "error")
 
 
-_DECODED = frozenset(
-    {"content", "text", "request", "tool_calls", "finish_reason", "outcome", "result", "error"}
-)
+_to = attrgetter("step.body.to")
+Getter = Callable[[View], Any]
+_ALWAYS: dict[str, Getter] = {
+    "args": lambda view: view.args,
+    "step": lambda view: view.index,
+    "time": lambda view: view.time,
+    "agent": lambda view: view.step.agent,
+    "role": lambda view: view.step.role,
+    "kind": lambda view: view.step.kind,
+    "parents": lambda view: list(view.step.parents),
+}
+_OWN: dict[str, Getter] = {
+    "tool": lambda view: view.name,
+    "model": lambda view: view.name,
+    "name": lambda view: view.name,
+    "to": lambda view: list(_to(view)),
+    "content": View._get_content,
+    "text": View._get_text,
+    "request": lambda view: view.value,
+    "tool_calls": View._get_tool_calls,
+    "finish_reason": View._get_finish_reason,
+    "outcome": View._get_outcome,
+    "result": View._get_result,
+    "error": View._get_error,
+}
+_GETTERS: dict[str, dict[str, Getter]] = {}
+
+
+def _getters(kind: str) -> dict[str, Getter]:
+    """Return how each field of steps of a kind is found."""
+    own = {name: _OWN.get(name) or attrgetter(f"step.body.{name}") for name in own_fields(kind)}
+    found = {**_ALWAYS, **own, "args": _ALWAYS["args"]}
+    if len(_GETTERS) < 1000:
+        _GETTERS[kind] = found
+    return found
 
 
 def name_of(step: Step) -> str:

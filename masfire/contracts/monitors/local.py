@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 from masfire.contracts.language.syntax import (
@@ -32,31 +33,46 @@ def absent(value: Any) -> bool:
     return type(value) is Absence
 
 
-def holds(formula: Formula, view: View) -> bool | None:
-    """Return whether `formula` holds at this step; None when a field it needs is absent.
+Selects = Callable[[View], "bool | None"]
+"""Whether a step is selected; None when a field that decides it is absent."""
 
-    Raise UsageError for a formula that looks at other steps or has variables.
+
+def selector(formula: Formula) -> Selects:
+    """Return the function that tells whether `formula` holds at a step.
+
+    It raises UsageError where the formula looks at other steps or has variables.
     """
     if isinstance(formula, Atom):
-        return _atom(formula, view)
+        return _atom(formula)
     if isinstance(formula, Literal):
-        return formula.value
+        value = formula.value
+        return lambda view: value
     if isinstance(formula, Not):
-        inner = holds(formula.operand, view)
-        return None if inner is None else not inner
+        inner = selector(formula.operand)
+        return lambda view: None if (found := inner(view)) is None else not found
     if isinstance(formula, And):
-        return _worst([holds(part, view) for part in formula.operands], decisive=False)
+        return _worst(formula, decisive=False)
     if isinstance(formula, Or):
-        return _worst([holds(part, view) for part in formula.operands], decisive=True)
+        return _worst(formula, decisive=True)
     if isinstance(formula, Implies):
-        return holds(Or((Not(formula.left), formula.right)), view)
+        return selector(Or((Not(formula.left), formula.right)))
     if isinstance(formula, Present):
-        return not absent(view.get(formula.path))
+        path = formula.path
+        return lambda view: not absent(view.get(path))
     if isinstance(formula, Truth):
-        return truth(_value(formula.term, view))
+        term = _term(formula.term)
+        return lambda view: truth(term(view))
     if isinstance(formula, Compare):
-        return compare(formula.op, _value(formula.left, view), _value(formula.right, view))
-    raise UsageError("A selector looks at one step only: no past, no variables.")
+        op, left, right = formula.op, _term(formula.left), _term(formula.right)
+        return lambda view: compare(op, left(view), right(view))
+    return _refused("A selector looks at one step only: no past, no variables.")
+
+
+def _refused(reason: str) -> Callable[[View], Any]:
+    def refuse(view: View) -> Any:
+        raise UsageError(reason)
+
+    return refuse
 
 
 def looks_elsewhere(formula: Formula) -> str:
@@ -91,28 +107,37 @@ def _elsewhere(term: Term) -> str:
     return "" if isinstance(term, (Const, Field)) else show_term(term)
 
 
-def _worst(found: list[bool | None], *, decisive: bool) -> bool | None:
-    if decisive in found:
-        return decisive
-    return None if None in found else not decisive
+def _worst(formula: And | Or, *, decisive: bool) -> Selects:
+    parts = [selector(part) for part in formula.operands]
+
+    def judged(view: View) -> bool | None:
+        found = [part(view) for part in parts]
+        if decisive in found:
+            return decisive
+        return None if None in found else not decisive
+
+    return judged
 
 
-def _atom(atom: Atom, view: View) -> bool | None:
-    if atom.kinds and view.kind not in atom.kinds:
-        return False
-    if atom.name and not named(atom.name, view):
-        return False
-    for argument in atom.arguments:
-        if not isinstance(argument.term, Const):
-            raise UsageError("A selector has no variables.")
-        if compare("==", view.get(argument.path), argument.term.value) is not True:
+def _atom(atom: Atom) -> Selects:
+    kinds, name = atom.kinds, atom.name if atom.name.strip("*") else ""
+    glob = globbed(name) if "*" in name else None
+    arguments = [(argument.path, argument.term) for argument in atom.arguments]
+    condition = None if atom.condition is None else selector(atom.condition)
+
+    def selects(view: View) -> bool | None:
+        if kinds and view.kind not in kinds:
             return False
-    return True if atom.condition is None else holds(atom.condition, view)
+        if name and (view.name != name if glob is None else glob.fullmatch(view.name) is None):
+            return False
+        for path, term in arguments:
+            if not isinstance(term, Const):
+                raise UsageError("A selector has no variables.")
+            if compare("==", view.get(path), term.value) is not True:
+                return False
+        return True if condition is None else condition(view)
 
-
-def named(pattern: str, view: View) -> bool:
-    """Return whether the step bears this name (of a message: its sender); `*` matches any text."""
-    return view.name == pattern if "*" not in pattern else globbed(pattern).fullmatch(view.name) is not None
+    return selects
 
 
 @functools.lru_cache(maxsize=512)
@@ -121,11 +146,14 @@ def globbed(pattern: str) -> re.Pattern[str]:
     return re.compile("(?s:.*)".join(re.escape(part) for part in re.split(r"\*+", pattern)))
 
 
-def _value(term: Term, view: View) -> Any:
+def _term(term: Term) -> Callable[[View], Any]:
     if isinstance(term, Const):
-        return term.value
+        value = term.value
+        return lambda view: value
     if isinstance(term, Field):
-        return view.get(term.path)
+        path = term.path
+        return lambda view: view.get(path)
     if isinstance(term, Apply):
-        return apply(term.function, *(_value(argument, view) for argument in term.arguments))
-    raise UsageError("A selector looks at one step only: no past, no variables.")
+        function, arguments = term.function, [_term(argument) for argument in term.arguments]
+        return lambda view: apply(function, *[argument(view) for argument in arguments])
+    return _refused("A selector looks at one step only: no past, no variables.")

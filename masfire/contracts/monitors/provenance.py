@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from masfire.claims import Claim, claims_of
-from masfire.contracts.language.syntax import Formula
 from masfire.contracts.model import Status, StepStatus, Witness
-from masfire.contracts.monitors.local import absent, holds
+from masfire.contracts.monitors.local import Selects, absent
 from masfire.contracts.monitors.support import parts
 from masfire.contracts.view import RESULT_KINDS, View
 
@@ -27,7 +26,7 @@ class Flow:
     `carrying` also the distinctive values of each source.
     """
 
-    def __init__(self, source: Formula, sink: Formula, *, via: Formula | None, carrying: bool) -> None:
+    def __init__(self, source: Selects, sink: Selects, *, via: Selects | None, carrying: bool) -> None:
         self._source, self._sink, self._via, self._carrying = source, sink, via, carrying
         self._marked: dict[int, list[int]] = {}
         self._values: dict[int, list[str]] = {}
@@ -36,7 +35,7 @@ class Flow:
     def judge(self, view: View, *, commit: bool) -> Answer:
         """Fail at a sink that a source reaches."""
         sources = self._sources(view)
-        sink = holds(self._sink, view)
+        sink = self._sink(view)
         if sink is None:
             return StepStatus.INCONCLUSIVE, "a field of `sink` is absent", ()
         status: Answer = (StepStatus.VACUOUS, "", ())
@@ -48,7 +47,7 @@ class Flow:
         return status
 
     def _sources(self, view: View) -> list[int]:
-        if self._via is not None and holds(self._via, view):
+        if self._via is not None and self._via(view):
             return []
         causes = list(view.step.parents)
         of = getattr(view.step.body, "of", -1)
@@ -69,7 +68,7 @@ class Flow:
         )
 
     def _keep(self, view: View, sources: list[int]) -> None:
-        if holds(self._source, view):
+        if self._source(view):
             sources = [*sources[: _MOST - 1], view.index]
             if self._carrying:
                 self._values[view.index] = sorted(distinctive(_payload(view)))

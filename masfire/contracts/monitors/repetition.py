@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from masfire.contracts.language.syntax import Formula, Path, Window
+from masfire.contracts.language.syntax import Path, Window
 from masfire.contracts.model import Status, StepStatus, Witness
-from masfire.contracts.monitors.local import absent, holds
+from masfire.contracts.monitors.local import Selects, absent
 from masfire.contracts.view import View
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]
@@ -26,12 +26,12 @@ class Repetition:
 
     def __init__(
         self,
-        when: Formula,
+        when: Selects,
         *,
         same: tuple[Path, ...],
         times: int,
         within: Window | None,
-        unless: Formula | None,
+        unless: Selects | None,
     ) -> None:
         self._when, self._same, self._times = when, same, times
         self._within, self._unless = within, unless
@@ -40,11 +40,11 @@ class Repetition:
 
     def judge(self, view: View, *, commit: bool) -> Answer:
         """Fail at the step that is the `times`-th of its kind."""
-        if self._unless is not None and holds(self._unless, view):
+        if self._unless is not None and self._unless(view):
             if commit:
                 self._seen.clear()
             return StepStatus.VACUOUS, "", ()
-        concerned = holds(self._when, view)
+        concerned = self._when(view)
         if concerned is None:
             return StepStatus.INCONCLUSIVE, "a field of `when` is absent", ()
         if not concerned:

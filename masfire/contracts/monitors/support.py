@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from masfire.claims import Claim, claims_of, claims_of_text
-from masfire.contracts.language.syntax import Formula, Path
+from masfire.contracts.language.syntax import Path
 from masfire.contracts.model import Status, StepStatus, Witness
-from masfire.contracts.monitors.local import absent, holds
+from masfire.contracts.monitors.local import Selects, absent
 from masfire.contracts.view import View
 
 Answer = tuple[StepStatus, str, Sequence[Witness]]
 
 _WORD = re.compile(r"\w+")
+_AMOUNT = re.compile(r"-?\d+(\.\d+)?")
+_CAPITAL = re.compile(r"[A-Z][\w'\u2019-]*")
 _COUNTERS = ("true", "false", "0", "1")
 """Values of slots that are flags and counters of the system rather than claims."""
 _TOLD = 5
@@ -29,7 +31,7 @@ class Support:
     """
 
     def __init__(
-        self, when: Formula, support: Formula, *, kinds: tuple[str, ...], slots: tuple[str, ...], path: Path
+        self, when: Selects, support: Selects, *, kinds: tuple[str, ...], slots: tuple[str, ...], path: Path
     ) -> None:
         self._when, self._support, self._kinds, self._slots = when, support, kinds, slots
         self._path = path
@@ -41,12 +43,12 @@ class Support:
         status = self._judge(view)
         if commit:
             self._applied = self._applied or status[0] in (StepStatus.PASS, StepStatus.FAIL)
-            if holds(self._support, view):
+            if self._support(view):
                 self._stated.update(view.derived("stated", lambda: stated(_said(view))))
         return status
 
     def _judge(self, view: View) -> Answer:
-        concerned = holds(self._when, view)
+        concerned = self._when(view)
         if concerned is None:
             return StepStatus.INCONCLUSIVE, "a field of `when` is absent", ()
         if not concerned:
@@ -105,9 +107,9 @@ def stated(value: Any) -> set[str]:
 
 def parts(claim: Claim) -> list[Claim]:
     """Return what the short text of a slot states; a slot that is a name, code or number is one itself."""
-    if re.fullmatch(r"-?\d+(\.\d+)?", claim.value):
+    if _AMOUNT.fullmatch(claim.value):
         return [Claim("number", claim.value, claim.text)]
-    if re.fullmatch(r"[A-Z][\w'\u2019-]*", claim.text):
+    if _CAPITAL.fullmatch(claim.text):
         return [Claim("entity", claim.value, claim.text)]
     return claims_of_text(claim.text)
 

@@ -110,14 +110,16 @@ class NoRepeat(Fields):
 
 
 def _no_repeat(fields: NoRepeat, read: Reader) -> tuple[Rule, ...]:
+    from masfire.contracts.monitors.local import selector
     from masfire.contracts.monitors.repetition import Repetition
 
     when = one_step(read, fields.when, "when")
     unless = one_step_or_none(read, fields.unless, "unless")
     same, within = tuple(path_of(text) for text in fields.same), within_of(fields.within)
     concerned = when if unless is None else s.Or((when, unless))
+    counted, anew = selector(when), selector(unless) if unless is not None else None
     rule = Custom(
-        lambda: Repetition(when, same=same, times=fields.times, within=within, unless=unless), when=concerned
+        lambda: Repetition(counted, same=same, times=fields.times, within=within, unless=anew), when=concerned
     )
     return (rule,)
 

@@ -124,11 +124,13 @@ class NoFlow(Fields):
 
 
 def _no_flow(fields: NoFlow, read: Reader) -> tuple[Rule, ...]:
+    from masfire.contracts.monitors.local import selector
     from masfire.contracts.monitors.provenance import Flow
 
     source, sink = one_step(read, fields.source, "source"), one_step(read, fields.sink, "sink")
     via = one_step_or_none(read, fields.via, "via")
-    return (Custom(lambda: Flow(source, sink, via=via, carrying=fields.carrying)),)
+    begins, ends, cleans = selector(source), selector(sink), selector(via) if via is not None else None
+    return (Custom(lambda: Flow(begins, ends, via=cleans, carrying=fields.carrying)),)
 
 
 class SupportedClaim(Fields):
@@ -152,14 +154,15 @@ class SupportedClaim(Fields):
 
 
 def _supported_claim(fields: SupportedClaim, read: Reader) -> tuple[Rule, ...]:
+    from masfire.contracts.monitors.local import selector
     from masfire.contracts.monitors.support import Support
 
     when, support = one_step(read, fields.when, "when"), one_step(read, fields.support, "support")
     kinds, slots = tuple(fields.claims), tuple(fields.slots)
-    path = path_of(fields.field)
+    path, claims, supports = path_of(fields.field), selector(when), selector(support)
     return (
         Custom(
-            lambda: Support(when, support, kinds=kinds, slots=slots, path=path), when=s.Or((when, support))
+            lambda: Support(claims, supports, kinds=kinds, slots=slots, path=path), when=s.Or((when, support))
         ),
     )
 
