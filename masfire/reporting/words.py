@@ -44,6 +44,19 @@ def cell_lines(cell: CellSummary) -> tuple[str, str]:
     return f"{number(cell.rs.rate)} n={cell.rs.n}{mark}", f"{interval(cell.rs)} r={number(cell.ratio)}"
 
 
+def against_control(summary: Summary, cell: CellSummary) -> str:
+    """Return a cell's ratio to the controls in words, or why there is none."""
+    if cell.ratio is not None:
+        return f"{number(cell.ratio)} of control"
+    return "too few controls to compare" if _uncontrolled(summary) else "no control to compare"
+
+
+def _uncontrolled(summary: Summary) -> list[str]:
+    """Return the systems that solved tasks, but with too few fault-free runs a task for RS_control."""
+    alone = len(summary.control_seeds) < 2
+    return [one.name for one in summary.systems if alone and one.solved and one.control.rate is None]
+
+
 def rows(summary: Summary) -> list[tuple[str, str]]:
     """Return the (fault, times) of the table's rows, in the plan's order."""
     return list(dict.fromkeys((cell.fault, cell.times) for cell in summary.cells))
@@ -102,6 +115,12 @@ def remarks(summary: Summary) -> list[str]:
                 f"{system.name} solved none of {_plural(system.tasks, 'task')} without faults, so none was "
                 f"injected.{why if system.errors else ''}"
             )
+    alone = _uncontrolled(summary)
+    if alone:
+        found.append(
+            f"No r for {', '.join(alone)}: whether a solved task is solved again takes at least 2 fault-free "
+            f"runs of it, and the plan had {len(summary.control_seeds)}. Give it controls: 3 or more."
+        )
     for verdict, why in (
         ("invalid", "not one injection was witnessed, so the cell says nothing"),
         ("short", f"fewer than the {summary.wanted} witnessed runs the plan wants"),

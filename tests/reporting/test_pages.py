@@ -170,3 +170,23 @@ def test_words_for_nothing() -> None:
     assert number(None) == "\N{EN DASH}"
     assert interval(rate(0, 0)) == ""
     assert counts({}) == "none"
+
+
+def test_one_control_a_task_is_said_to_be_too_few(summary: Summary, results: list[RunResult]) -> None:
+    needs = "at least 2 fault-free runs of it, and the plan had 1. Give it controls: 3 or more."
+    for enough in (campaign_markdown(summary), render(summary, results)):
+        assert needs not in enough
+        assert "too few controls" not in enough
+    assert "0.25 of control" in render(summary, results)
+    alone = summary.model_copy(
+        update={
+            "control_seeds": [0],
+            "systems": [one.model_copy(update={"control": rate(0, 0)}) for one in summary.systems],
+            "cells": [one.model_copy(update={"ratio": None}) for one in summary.cells],
+        }
+    )
+    page = render(alone, results)
+    assert "too few controls to compare" in page
+    assert "of control<" not in page
+    for told in (page, campaign_markdown(alone)):
+        assert f"No r for linear, loop: whether a solved task is solved again takes {needs}" in told

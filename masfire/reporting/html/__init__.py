@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Sequence
@@ -76,6 +77,7 @@ def render(summary: Summary, results: Sequence[RunResult]) -> str:
         squares=list(squares.values()),
         controls=[_control_runs(system.name, results) for system in summary.systems],
         number=words.number,
+        against=functools.partial(words.against_control, summary),
         interval=words.interval,
         counts=words.counts,
         when=datetime.fromtimestamp(summary.created, UTC).strftime("%Y-%m-%d %H:%M UTC"),
