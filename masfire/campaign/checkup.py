@@ -92,7 +92,10 @@ def _contracts(plan: Plan) -> Finding:
 
 
 def check_trace(trace: Trace) -> Iterator[Finding]:
-    """Yield what this trace is rich enough for: contracts, genealogy, diagnosis."""
+    """Yield what this trace is rich enough for: contracts, genealogy, diagnosis.
+
+    Actions are needed only where there is no message either: then no contract has anything to judge.
+    """
     report = analyze(trace)
     steps, kinds = len(trace), report.steps
     boundary = sum(kinds.get(kind, 0) for kind in ("tool_call", "model_call", "memory_write", "event"))
@@ -106,8 +109,10 @@ def check_trace(trace: Trace) -> Iterator[Finding]:
         "actions",
         ok=boundary > 0,
         detail=f"{boundary} of {steps} steps; contracts on tools and models need them",
-        remedy="Plain functions call no model and no tool, so they have none. Otherwise record inside "
-        "masfire.run or the pytest fixture, with an adapter for the framework.",
+        remedy="Functions that call no model and no tool have none, and contracts on messages judge them "
+        "all the same. Otherwise record inside masfire.run or the pytest fixture, with an adapter for the "
+        "framework.",
+        needed=not kinds.get("message"),
     )
     yield Finding(
         "messages between agents",

@@ -240,3 +240,18 @@ def test_doctor_looks_at_machine_plan_and_trace(folder: Path, tmp_path: Path, ca
     assert "MISSING  messages between agents" in printed(
         capsys, "doctor", str(tmp_path / "empty.jsonl"), code=3
     )
+
+
+def test_a_trace_of_functions_that_only_talk_lacks_nothing_needed(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "t.jsonl"
+    recorder = Recorder(Header("r"), sink=TraceWriter(path, Header("r")))
+    recorder.submit("user", Message(("a",), pack("go")))
+    recorder.submit("a", Message(("b",), pack("gone")), parents=(0,))
+    recorder.submit("b", Message(("user",), pack("done")), parents=(1,))
+    recorder.finish("completed")
+    text = printed(capsys, "doctor", str(path))
+    assert "absent   actions: 0 of 3 steps" in text
+    assert "contracts on messages judge them all the same" in text
+    assert "MISSING" not in text
+    TraceWriter(tmp_path / "none.jsonl", Header("r")).close()
+    assert "MISSING  actions" in printed(capsys, "doctor", str(tmp_path / "none.jsonl"), code=3)
