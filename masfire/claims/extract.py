@@ -9,10 +9,12 @@ from typing import Any
 from msgspec import Struct
 
 from masfire.claims.leaves import INSIDE, Path, spoken
-from masfire.claims.lexicon import HEDGES, NEGATIONS, NUMERALS, OPPOSITE, STOPWORDS
+from masfire.claims.lexicon import HEDGES, NEGATIONS, OPPOSITE, STOPWORDS
+from masfire.claims.numerals import HEDGED, STARTS, VULGAR, normal, numeral, scaled, spelled
 
 _NUMBER = re.compile(
-    r"(?<![\w.,-])(?:-?[$€£]?\d+(?:[.,:/-]\d+)*(?!\w)%?|-?\d+(?:\.\d+)?(?=(?:kg|km|cm|mm|g|m|h|s)\b))"
+    r"(?<![\w.,-])(?:-?[$€£]?\d+(?:[.,:/-]\d+)*(?!\w)%?|-?\d+(?:\.\d+)?(?=(?:kg|km|cm|mm|g|m|h|s)\b)"
+    rf"|-?\d+(?:\.\d+)?[eE][+-]?\d{{1,2}}(?!\w)|-?[$€£]?\d*[{VULGAR}](?!\w))"
 )
 """Dates, times, ranges and prices are one number each; a measure may follow without a space."""
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
@@ -24,7 +26,7 @@ _HEDGE = re.compile(
     r"\b(?:(?i:"
     + "|".join(map(re.escape, sorted(HEDGES, key=len, reverse=True)))
     + r")\b|might\b|could\b|may\b"
-    r"|(?i:about|around)(?=\s+[$€£]?\d))"
+    rf"|(?i:about|around)(?=\s+(?:[$€£]?\d|(?:an?\s+)?(?i:{HEDGED})\b)))"
 )
 """`may` is a month when capitalised; `about` hedges only a number."""
 _HEDGE_SIGNS = (
@@ -32,7 +34,7 @@ _HEDGE_SIGNS = (
     "might", "could", "may", "about", "around",
 )  # fmt: skip
 """What a text with a hedge contains at least."""
-_DIGIT = re.compile(r"\d")
+_DIGIT = re.compile(rf"[\d{VULGAR}]")
 _END = re.compile(r"[.!?;]+(?=\s|$)|\n")
 _MARKER = re.compile(r"\s*(?:\d+|[a-zA-Z])$")
 _ABBREVIATIONS = ("e.g", "i.e", "etc", "mr", "mrs", "ms", "dr", "vs", "approx", "incl")
@@ -78,7 +80,8 @@ def claims_of(value: Any) -> list[Claim]:
                 kind = "slot" if key else "number"
                 found.append(Claim(kind, _scalar(leaf), str(leaf), key=key, path=path))
         elif slot and len(leaf.split()) <= 4:
-            found.append(Claim("slot", leaf.strip().casefold(), leaf, key=key, path=path))
+            value = numeral(leaf) or leaf.strip().casefold()
+            found.append(Claim("slot", value, leaf, key=key, path=path))
         else:
             found += claims_of_text(leaf, path)
     return found
@@ -103,7 +106,8 @@ def claims_of_text(text: str, path: Path = ()) -> list[Claim]:
     if _DIGIT.search(text) is not None:
         for match in _NUMBER.finditer(text):
             if not _marks_item(text, *match.span()):
-                take("number", _number(match[0]), *match.span(), unit=_unit(text, match.end()))
+                value, end = scaled(text, match.end(), normal(match[0]))
+                take("number", value, match.start(), end, unit=_unit(text, end))
         for match in _CODE.finditer(text):
             take("entity", match[0].casefold(), *match.span())
     if '"' in text or "`" in text or "\u201c" in text:
@@ -112,8 +116,12 @@ def claims_of_text(text: str, path: Path = ()) -> list[Claim]:
             take("entity", match[group].casefold(), *match.span(group))
     if text != lowered:
         for match in _ENTITY.finditer(text):
-            if match[0].casefold() not in STOPWORDS and not _opens(text, match.start(), match[0]):
-                take("entity", match[0].casefold(), *match.span())
+            word = match[0].casefold()
+            if word in STOPWORDS or _opens(text, match.start(), match[0]):
+                continue
+            read = spelled(text, match.start()) if word.partition("-")[0] in STARTS else None
+            if read is None or read.end < match.end():
+                take("entity", word, *match.span())
     for match in _WORD.finditer(text):
         start, end = match.span()
         if taken.find(1, start, end) >= 0:
@@ -121,8 +129,9 @@ def claims_of_text(text: str, path: Path = ()) -> list[Claim]:
         word = match[0].casefold()
         if word in NEGATIONS or word.endswith(("n't", "n\u2019t")):
             take("polarity", "not", start, end)
-        elif word in NUMERALS:
-            take("number", word, start, end, unit=_unit(text, end))
+        elif word in STARTS and (read := spelled(text, start)) is not None:
+            unit = "" if read.ordinal else _unit(text, read.end)
+            take("entity" if read.ordinal else "number", read.value, read.start, read.end, unit)
         elif word in OPPOSITE and (word not in STOPWORDS or word == "yes"):
             take("verdict", word, start, end)
         elif len(word) > 2 and word not in STOPWORDS:
@@ -165,12 +174,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _scalar(leaf: Any) -> str:
-    return str(leaf).casefold() if isinstance(leaf, bool) else _number(str(leaf))
-
-
-def _number(text: str) -> str:
-    bare = text.strip("$€£%").replace(",", "")
-    return bare.rstrip("0").rstrip(".") if "." in bare else bare
+    return str(leaf).casefold() if isinstance(leaf, bool) else normal(str(leaf))
 
 
 def _unit(text: str, end: int) -> str:

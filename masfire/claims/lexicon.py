@@ -72,6 +72,5 @@ CLASSES: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 """Words that can plausibly be mistaken for one another."""
 
-NUMERALS = frozenset(_NUMERALS)
 TIMES = frozenset(word for members in _DAYS for word in members)
 GOODS = frozenset(word for members in _GOODS for word in members)

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from masfire.claims import statements_of
+from masfire.claims import claims_of_text, statements_of
 from masfire.claims.leaves import get
 from masfire.claims.statements import MOST
 from masfire.errors import UsageError
@@ -286,8 +286,7 @@ def _reassembled(text: str, parts: Sequence[tuple[Finding, str]], rules: Lineage
 
 def _repaired(said: str, finding: Finding) -> str:
     """Return a sentence with its one wrong number replaced by the confirmed one; empty when unsure."""
-    wrong = [value for kind, value, _ in finding.statement.values if kind == "number" and value in said]
-    known = finding.instead.replace(".", "", 1).isdigit()
-    if not known or len(wrong) != 1 or said.count(wrong[0]) != 1:
+    numbers = [claim for claim in claims_of_text(said) if claim.kind == "number"]
+    if not finding.instead.replace(".", "", 1).isdigit() or len(numbers) != 1:
         return ""
-    return said.replace(wrong[0], finding.instead)
+    return f"{said[: numbers[0].start]}{finding.instead}{said[numbers[0].end :]}"
