@@ -122,6 +122,8 @@ def _wrong(claim: Claim, part: Any, words: list[str], scene: Scene) -> Any:
         return wrong_value(get(part, claim.path), rng, schema=schema, words=words)
     if claim.kind == "number" and claim.text[-1:].isdigit() | claim.text[:1].isdigit():
         return wrong_number(claim.text, rng)
+    if claim.kind == "number" and not claim.text.isalpha():  # "twenty-one"
+        return wrong_number(claim.value, rng)
     if claim.kind == "polarity":
         return _affirmed(claim, get(part, claim.path))
     return wrong_word(claim.text, rng, words=words)
