@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from masfire.adapters.langgraph_topology import edges_of
 from masfire.analysis import analyze
-from masfire.campaign.cells import variants
+from masfire.campaign.cells import asked, variants
 from masfire.campaign.plan import Plan
 from masfire.campaign.serving import key_of
+from masfire.campaign.strangers import refusal, without_target
 from masfire.campaign.tasks import load_tasks, resolve
 from masfire.campaign.verdicts import load
 from masfire.errors import MasfireError
@@ -67,6 +69,7 @@ def check_plan(plan: Plan) -> Iterator[Finding]:
         yield Finding("tasks", ok=False, detail=str(error), remedy="Correct `tasks` in the plan.")
     for system in plan.systems:
         yield from _objects(system.name, (system.system, system.run, system.check), plan.root)
+    yield from _targets(plan)
     if plan.contracts:
         yield _contracts(plan)
     model = plan.model
@@ -81,6 +84,32 @@ def check_plan(plan: Plan) -> Iterator[Finding]:
         )
     labels = ", ".join(variant.label for variant in variants(plan))
     yield Finding("cells", ok=True, detail=f"systems {labels}; seeds {plan.seeds}; times {plan.times}")
+
+
+def _targets(plan: Plan) -> Iterator[Finding]:
+    """Yield the faults that aim at no node, where all systems are graphs that can be built without a run.
+
+    Nodes may hold agents of other names, so it is a hint: a campaign decides by its fault-free runs.
+    """
+    wanted = {wish.fault: wish.spec for wish in asked(plan) if wish.spec.agent != "*"}
+    if not wanted:
+        return
+    nodes: list[set[str]] = []
+    for system in plan.systems:
+        try:
+            graph = resolve(system.system, plan.root)
+            nodes.append(set(edges_of(graph if hasattr(graph, "get_graph") else graph())[0]))
+        except Exception:  # no graph, or one that cannot be built here: nothing is known before a run
+            return
+    lost, agents = without_target(wanted, nodes)
+    for address in lost:
+        yield Finding(
+            f"target of {address}",
+            ok=False,
+            detail=str(refusal(plan, address, agents, where="among the nodes of the systems' graphs")),
+            remedy="Correct `faults` in the plan, unless an agent inside a node has that name.",
+            needed=False,
+        )
 
 
 def _contracts(plan: Plan) -> Finding:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from masfire.errors import UsageError
+
 PLAN_VERSION = "plan/v1"
 ALL = "all"
 ONCE, EVERY = "once", "every"
@@ -18,6 +20,15 @@ MOST = 2**53 - 1
 """Largest count or seed: every JSON reader and every database keeps it as it is."""
 LONGEST = 1_000_000
 """Most seconds that a run can be given (11 days)."""
+
+
+class Misplanned(UsageError):
+    """A plan that is valid in itself, but not for what it names; `location` is the place in the plan."""
+
+    def __init__(self, message: str, *, hint: str = "", location: tuple[str | int, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.location = location
+
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 

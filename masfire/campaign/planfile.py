@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from masfire.campaign.plan import ALL, Plan
-from masfire.campaign.tasks import NoTasks
+from masfire.campaign.plan import ALL, Misplanned, Plan
 from masfire.errors import MasfireError, UsageError
 from masfire.yamlfile import (
     MAX_MISTAKES,
@@ -59,13 +58,16 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
 
 @contextlib.contextmanager
 def told_where(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raise NoTasks of what is done with the plan (or attack plan) at `path` as PlanError with its line."""
+    """Raise Misplanned of what is done with the (attack) plan at `path` as PlanError with its line."""
     try:
         yield
-    except NoTasks as error:
+    except Misplanned as error:
         node = compose(read_text(Path(path), "plan"))
-        line = 1 if node is None else line_of(at(node, ("tasks", "source")) or find(node, ("tasks",)))
-        raise PlanError(str(path), [Mistake(line, f"tasks: {error}")]) from error
+        place = error.location
+        if node is None:
+            raise
+        line = line_of(at(node, place) or at(node, place[:1]) or node)
+        raise PlanError(str(path), [Mistake(line, f"{place[0]}: {error}")]) from error
 
 
 def parse_plan(text: str, *, name: str = "plan.yaml") -> Plan:

@@ -26,6 +26,7 @@ from masfire.campaign.recurrence import existing, recurrences
 from masfire.campaign.results import Results
 from masfire.campaign.salvage import salvage
 from masfire.campaign.serving import Served, served
+from masfire.campaign.strangers import agents_of, refusal, without_target
 from masfire.campaign.summary import Summary, summarize, trials, write_summary
 from masfire.campaign.tasks import load_tasks, tasks_digest
 from masfire.campaign.verdicts import digest, load
@@ -125,6 +126,7 @@ class Campaign:
     def _phases(self, results: Results, done: set[str], pool: LocalPool) -> None:
         self._phase("fault-free controls", list(cells.controls(self.plan, self._tasks)), results, done, pool)
         self._solutions = results.solutions(self.plan.control_seeds)
+        self._refuse_strangers(results)
         jobs = self._in_turn(self._injections(results, self.plan.seeds))
         self._phase("faults", jobs, results, done, pool)
         for extra in self.plan.control_seeds[len(self.plan.seeds) :]:
@@ -222,6 +224,23 @@ class Campaign:
         wanted = itertools.product(cells.variants(self.plan), cells.asked(self.plan))
         names = [(variant.label, wish.fault, wish.times) for variant, wish in wanted]
         return Counter({name: self.plan.witnessed - struck[name] for name in names})
+
+    def _refuse_strangers(self, results: Results) -> None:
+        """Raise Misplanned, before anything is injected, for a fault at an agent that no control shows."""
+        begun = {row.fault for row in results}
+        asked = {wish.fault: wish.spec for wish in cells.asked(self.plan) if wish.fault not in begun}
+        if not self._solutions or not asked:
+            return
+        controls = [self.out / TRACES / row.trace for row in results if row.control]
+        seen = (agents_of(read_trace(path)) for path in controls if path.is_file())
+        lost, agents = without_target(asked, seen)
+        if lost:
+            raise refusal(
+                self.plan,
+                lost[0],
+                agents,
+                where=f"in any of {len(controls)} fault-free runs, so nothing was injected",
+            )
 
     def _missing(self, jobs: Sequence[Job], short: Counter[tuple[str, str, str]]) -> list[Job]:
         """Return no more jobs of a cell than it lacks runs."""

@@ -23,6 +23,8 @@ from masfire.metrics.rates import WITNESSED, Resilience, Trial, control_rate, re
 from masfire.metrics.statistics import Proportion, wilson
 
 SUMMARY_VERSION = "summary/v1"
+_REASONS = 3
+"""Reasons a cell names."""
 
 
 class _Part(BaseModel):
@@ -85,6 +87,7 @@ class CellSummary(_Part):
     endings: dict[str, int]
     unjudged: int
     runs: list[str]
+    reasons: list[str] = Field([], description="why runs were not witnessed, the most frequent first")
 
 
 class ModelSummary(_Part):
@@ -283,7 +286,12 @@ def _cell(
         endings=_count(row.status for row in rows),
         unjudged=found.unjudged,
         runs=[row.id for row in rows],
+        reasons=[why for why, _ in Counter(row.reason for row in rows if _missed(row)).most_common(_REASONS)],
     )
+
+
+def _missed(row: RunResult) -> bool:
+    return bool(row.reason) and row.state != WITNESSED
 
 
 def _verdict(found: Resilience, wish: cells.Asked, wanted: int) -> Any:

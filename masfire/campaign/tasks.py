@@ -14,14 +14,17 @@ from typing import Any
 
 import msgspec
 
-from masfire.campaign.plan import Plan, Tasks
+from masfire.campaign.plan import Misplanned, Plan, Tasks
 from masfire.errors import MasfireError, UsageError
 
 MAX_TASK_BYTES = 8 << 20
 
 
-class NoTasks(UsageError):
+class NoTasks(Misplanned):
     """What a plan says under `tasks` gives none: the plan is wrong there, not the tasks."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint, location=("tasks", "source"))
 
 
 def load_tasks(plan: Plan) -> list[dict[str, Any]]:

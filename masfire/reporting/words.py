@@ -125,7 +125,7 @@ def remarks(summary: Summary) -> list[str]:
         ("invalid", "not one injection was witnessed, so the cell says nothing"),
         ("short", f"fewer than the {summary.wanted} witnessed runs the plan wants"),
     ):
-        names = [f"{c.fault} {c.times} on {c.system}" for c in summary.cells if c.verdict == verdict]
+        names = [_unsaid(cell) for cell in summary.cells if cell.verdict == verdict]
         if names:
             found.append(f"{verdict.capitalize()} ({why}): {'; '.join(names)}.")
     unjudged = sum(cell.unjudged for cell in summary.cells)
@@ -137,6 +137,12 @@ def remarks(summary: Summary) -> list[str]:
     if not summary.complete:
         found.append("This campaign is not complete: go on with it by --resume.")
     return found
+
+
+def _unsaid(cell: CellSummary) -> str:
+    """Return the name of a cell that does not say what it was asked, with the most frequent reason."""
+    why = f" ({printable(cell.reasons[0], limit=200)})" if cell.reasons else ""
+    return f"{cell.fault} {cell.times} on {cell.system}{why}"
 
 
 def _recurrences(known: Recurrences) -> str:
