@@ -18,6 +18,7 @@ LABELS = frozenset({"role", "name", "id", "type", "tool_call_id", "call_id", "fi
 _CONVERSATION = ("content", "arguments", "args", "role")
 _MAX_DEPTH = 64
 _BEGINS = frozenset("{[`")
+_SCALARS = frozenset({int, float, bool, type(None)})
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*[ \t]*\n(.*?)\n?```\s*$", re.DOTALL)
 _INDENT = re.compile(r"[\[{]\n( *)")
 
@@ -91,19 +92,20 @@ def _gather(value: Any, path: Path, found: list[tuple[Path, Any]], labels: froze
             found.append((path, value))
         else:
             _gather(inner.value, (*path, INSIDE), found, labels)
-    elif isinstance(value, dict):
-        skipped = labels if labels and any(key in value for key in _CONVERSATION) else ()
-        for key, item in value.items():
-            if key in skipped and not isinstance(item, (dict, list)):
-                inner = embedded(item) if isinstance(item, str) else None
-                if inner is not None:
-                    _gather(inner.value, (*path, key, INSIDE), found, labels)
-                continue
-            _gather(item, (*path, key), found, labels)
-    elif isinstance(value, list):
-        for position, item in enumerate(value):
-            _gather(item, (*path, position), found, labels)
-    else:
+    elif isinstance(value, (dict, list)) and len(path) < _MAX_DEPTH:
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        conversation = labels and isinstance(value, dict) and any(key in value for key in _CONVERSATION)
+        for key, item in pairs:
+            skipped = conversation and key in labels
+            kind = type(item)
+            if kind in _SCALARS or (kind is str and item[:1].isalnum()):  # nearly all: no JSON inside
+                if not skipped:
+                    found.append(((*path, key), item))
+            elif not skipped or isinstance(item, (dict, list)):
+                _gather(item, (*path, key), found, labels)
+            elif isinstance(item, str) and (inner := embedded(item)) is not None:
+                _gather(inner.value, (*path, key, INSIDE), found, labels)
+    elif not isinstance(value, (dict, list)):
         found.append((path, value))
 
 

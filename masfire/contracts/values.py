@@ -107,6 +107,8 @@ def compare(op: str, left: Any, right: Any) -> bool | None:
     if left is MISSING or right is MISSING:
         return None
     if op in ("==", "!="):
+        if type(left) is str and type(right) is str:
+            return (left == right) is (op == "==")
         return (freeze(left) == freeze(right)) is (op == "==")
     left, right = thaw(left), thaw(right)
     if op in _ORDER:

@@ -142,7 +142,7 @@ def path_to_failure(trace: Trace, start: int, *, longest: int = 50) -> tuple[int
     last = len(trace.steps) - 1
     came_from: dict[int, int] = {start: start}
     for step in trace.steps[start + 1 :]:
-        known = [parent for parent in step.parents if parent in came_from]
+        known = came_from.keys() & step.parents
         if known:
             came_from[step.step] = min(known)
     if last not in came_from:

@@ -57,10 +57,10 @@ def features_of(turns: Sequence[Turn], question: str) -> Features:
         _provenance(turns, candidates, question),
     )
     names = tuple(name for block in blocks for name in block[0])
-    rows = np.array(
-        [[value for row in parts for value in row.values()] for parts in zip(*blocks, strict=True)],
-        dtype=np.float64,
-    )
+    values = (row.values() for parts in zip(*blocks, strict=True) for row in parts)
+    rows = np.fromiter(
+        itertools.chain.from_iterable(values), np.float64, count=len(names) * len(candidates)
+    ).reshape(len(candidates), len(names))
     return Features(names, rows, candidates)
 
 

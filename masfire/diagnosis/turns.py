@@ -16,7 +16,9 @@ MAX_TEXT = 20_000
 """Characters of one turn that are looked at; what follows is ignored, so cost stays linear."""
 
 _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|[^\W\d_][\w'-]*")
-_NUMBER_OR_NAME = re.compile(r"\b\d+(?:[.,:/]\d+)*\b|\b[A-Z][\w'-]+")
+_NUMBER_OR_NAME = re.compile(r"[\dA-Z](?<!\w[\dA-Z])(?:(?<=\d)\d*(?:[.,:/]\d+)*\b|(?<=[A-Z])[\w'-]+)")
+"""A number or a capitalised word, each at the beginning of a word; so written that a search for the first
+character finds where to look."""
 _TOOL = re.compile(r"terminal|executor|\btool\b|interpreter", re.IGNORECASE)
 
 

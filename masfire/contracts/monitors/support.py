@@ -19,6 +19,7 @@ _AMOUNT = re.compile(r"-?\d+(\.\d+)?")
 _CAPITAL = re.compile(r"[A-Z][\w'\u2019-]*")
 _COUNTERS = ("true", "false", "0", "1")
 """Values of slots that are flags and counters of the system rather than claims."""
+_REMEMBERED = 1024
 _TOLD = 5
 """Unsupported claims that a reason names."""
 
@@ -36,6 +37,7 @@ class Support:
         self._when, self._support, self._kinds, self._slots = when, support, kinds, slots
         self._path = path
         self._stated: set[str] = set()
+        self._parts: dict[tuple[str, str], list[Claim]] = {}  # of slots, which messages repeat
         self._applied = False
 
     def judge(self, view: View, *, commit: bool) -> Answer:
@@ -73,7 +75,16 @@ class Support:
             elif claim.key in self._slots:
                 yield claim
             elif claim.value not in _COUNTERS:
-                yield from (part for part in parts(claim) if part.kind in self._kinds)
+                yield from (part for part in self._parts_of(claim) if part.kind in self._kinds)
+
+    def _parts_of(self, claim: Claim) -> list[Claim]:
+        key = (claim.value, claim.text)
+        known = self._parts.get(key)
+        if known is None:
+            if len(self._parts) >= _REMEMBERED:
+                self._parts.clear()
+            known = self._parts[key] = parts(claim)
+        return known
 
     def _supported(self, claim: Claim) -> bool:
         if claim.kind == "number" or claim.value in self._stated:

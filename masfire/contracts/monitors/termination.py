@@ -28,6 +28,7 @@ class Termination:
 
     def __init__(self, ends: tuple[str, ...], limits: Limits) -> None:
         self._ends, self._limits = ends, limits
+        self._limited = limits != Limits()
         self._start: float | None = None
         self._steps = self._calls = self._tokens = 0
         self._over = ""
@@ -38,7 +39,9 @@ class Termination:
         steps = self._steps + 1
         calls = self._calls + (view.kind == "model_call")
         tokens = self._tokens + _tokens(view)
-        over = self._exceeded(steps, view.time - start, calls, tokens) if not self._over else ""
+        over = ""
+        if self._limited and not self._over:
+            over = self._exceeded(steps, view.time - start, calls, tokens)
         if commit:
             self._start, self._steps, self._calls, self._tokens = start, steps, calls, tokens
             self._over = self._over or over
