@@ -14,6 +14,7 @@ from masfire.adapters.codec import (
     argument_text,
     calls_of,
     index_of,
+    insert_user,
     part_slots,
 )
 
@@ -61,14 +62,7 @@ def tool_returns(body: dict[str, Any]) -> list[ToolReturn]:
 def add(body: dict[str, Any], text: str, *, after: dict[str, Any] | None = None) -> dict[str, Any]:
     """Insert a user message after message `after` (before the last user message if None); return it."""
     messages = body.setdefault("messages", [])
-    message = {"role": "user", "content": text}
-    if after is not None:
-        place = index_of(messages, after) + 1
-    else:
-        users = [i for i, m in enumerate(messages) if isinstance(m, dict) and m.get("role") == "user"]
-        place = users[-1] if users else len(messages)
-    messages.insert(place, message)
-    return message
+    return insert_user(messages, text, place=-1 if after is None else index_of(messages, after) + 1)
 
 
 def remove(body: dict[str, Any], slot: Slot) -> None:

@@ -124,6 +124,17 @@ def index_of(items: list[Any], item: object) -> int:
     return next((position for position, other in enumerate(items) if other is item), -1)
 
 
+def insert_user(items: list[Any], text: str, *, place: int = -1) -> dict[str, Any]:
+    """Insert a user message at `place` (-1: before the last user message, else at the end); return it."""
+    if place < 0:
+        users = (i for i in reversed(range(len(items))) if isinstance(items[i], dict)
+                 and items[i].get("role") == "user")  # fmt: skip
+        place = next(users, len(items))
+    message = {"role": "user", "content": text}
+    items.insert(place, message)
+    return message
+
+
 def calls_of(outcome: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the well-formed tool calls of an outcome."""
     calls = outcome.get("tool_calls")

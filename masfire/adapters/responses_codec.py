@@ -15,6 +15,7 @@ from masfire.adapters.codec import (
     argument_text,
     calls_of,
     index_of,
+    insert_user,
     part_slots,
 )
 
@@ -62,16 +63,9 @@ def tool_returns(body: dict[str, Any]) -> list[ToolReturn]:
 def add(body: dict[str, Any], text: str, *, after: dict[str, Any] | None = None) -> dict[str, Any]:
     """Insert a user message after item `after` (before the last user message if None); return it."""
     items = _as_list(body)
-    message = {"role": "user", "content": text}
     if after is body:  # the request was one string, which is the first item now
-        place = 1
-    elif after is not None:
-        place = index_of(items, after) + 1
-    else:
-        users = [i for i, item in enumerate(items) if isinstance(item, dict) and item.get("role") == "user"]
-        place = users[-1] if users else len(items)
-    items.insert(place, message)
-    return message
+        return insert_user(items, text, place=1)
+    return insert_user(items, text, place=-1 if after is None else index_of(items, after) + 1)
 
 
 def remove(body: dict[str, Any], slot: Slot) -> None:
