@@ -15,8 +15,8 @@ EXIT_CODES = """\b
 Exit codes:
   0    passed
   1    a contract or a threshold failed
-  2    usage: an option, a plan or a file is wrong, or something is not installed
-  3    inconclusive: an injection was invalid, or nothing was run
+  2    usage: an option, a plan or a file is wrong (no trace at all), or something is not installed
+  3    inconclusive: a trace is damaged, an injection was invalid, or nothing was run
   130  stopped by Ctrl-C; what is done is kept"""
 
 _COMMANDS = {
