@@ -37,6 +37,13 @@ class Minutes:
                 self._flush(self.audit)
             self.audit.decision(ruling, self._clock())
 
+    def refused(self, ruling: Ruling) -> None:
+        """Write a refusal; one that cannot be written is blocked all the same, and nothing is more closed."""
+        try:
+            self.decided(ruling)
+        except Exception:
+            return
+
     def finished(self, **fields: Any) -> None:
         """Write what came of an action; what cannot be written now is written before the next decision."""
         if self.audit is not None:

@@ -202,10 +202,21 @@ class AuditLog:
         return self._line(entry.seq, self._encode(entry))
 
     def _line(self, seq: int, body: bytes) -> int:
+        """Write one line whole and, if asked for, durably; or take it back and raise RecordingError."""
         if self._fd < 0 or self._owner != _forks:
             raise RecordingError(f"The audit log {self.path} is closed here.")
         mark = _sha256(body).hexdigest() if self._key is None else _mark(body, self._key)
-        self._write(b"".join((mark.encode(), b" ", body, b"\n")))
+        line = b"".join((mark.encode(), b" ", body, b"\n"))
+        written = 0
+        try:
+            written = os.write(self._fd, line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, "short write")
+            if self._fsync:
+                os.fdatasync(self._fd)
+        except OSError as error:
+            self._take_back(written)
+            raise RecordingError(f"{self.path} cannot be written: {error.strerror or error}.") from None
         self._seq, self._prev = seq + 1, mark
         return seq
 
@@ -241,19 +252,6 @@ class AuditLog:
             clean["evidence"] = tuple(_text(item) for item in clean["evidence"])
             return _safe_encode(msgspec.structs.replace(entry, **clean))
         return body
-
-    def _write(self, line: bytes) -> None:
-        """Write one line whole and, if asked for, durably; or take it back and raise RecordingError."""
-        written = 0
-        try:
-            written = os.write(self._fd, line)
-            if written != len(line):
-                raise OSError(errno.ENOSPC, "short write")
-            if self._fsync:
-                os.fdatasync(self._fd)
-        except OSError as error:
-            self._take_back(written)
-            raise RecordingError(f"{self.path} cannot be written: {error.strerror or error}.") from None
 
     def _take_back(self, written: int) -> None:
         try:

@@ -68,8 +68,11 @@ def _integer(rule: str, name: str, bound: Bound) -> Test:
 
     def test(args: dict[str, Any]) -> bool:
         number = args.get(name)
-        if type(number) is int and low <= number <= high:
-            return False
+        if type(number) is int:
+            if low <= number <= high:
+                return False
+            if bound.otherwise != "clamp":
+                raise _beyond(rule, name, number, low if number < low else high)
         return _apply(rule, name, args, name, bound)
 
     return test
@@ -90,7 +93,7 @@ def _apply(rule: str, path: str, holder: Any, final: str, bound: Bound) -> bool:
         edge = low if low is not None and found < low else high if high is not None and found > high else None
         if edge is not None:
             if bound.otherwise != "clamp":
-                raise refused(rule, f"Argument {path!r} is {found!r:.60}, beyond {edge:g}.")
+                raise _beyond(rule, path, found, edge)
             wrong = _fault(edge if kind is float else _as_int(edge), bound)
             if wrong:
                 raise refused(rule, f"Argument {path!r} brought to {edge:g} {wrong}.")
@@ -100,6 +103,10 @@ def _apply(rule: str, path: str, holder: Any, final: str, bound: Bound) -> bool:
     if wrong:
         raise refused(rule, f"Argument {path!r} {wrong}.")
     return False
+
+
+def _beyond(rule: str, path: str, found: Any, edge: float) -> Refusal:
+    return refused(rule, f"Argument {path!r} is {found!r:.60}, beyond {edge:g}.")
 
 
 def _as_int(edge: float) -> float:

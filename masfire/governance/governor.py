@@ -302,8 +302,7 @@ class Governor(LiveRuns):
         if self.policy.quarantine is not None:
             with contextlib.suppress(Exception):  # it is blocked already
                 self.state_of(proposal.run).blame(proposal.agent)
-        with contextlib.suppress(Exception):  # it is blocked already; nothing can be more closed
-            self._minutes.decided(ruling)
+        self._minutes.refused(ruling)
         return ruling
 
     # -- escalation -------------------------------------------------------------------------
