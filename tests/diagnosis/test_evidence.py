@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from masfire.adapters import taubench
 from masfire.contracts.loader import parse_contracts
 from masfire.diagnosis.attribute import diagnose
 from masfire.diagnosis.evidence import ContractEvidence, Expected, ExpectedCalls, Provenance
+from tests.support.findings import FOUND, findings
 from tests.support.logs import recorded, tau
 
 RULE = """
@@ -75,3 +78,8 @@ def test_a_run_that_passed_is_not_blamed_on_anybody():
     found = diagnose(run.trace, [Provenance()])
     assert not found.known
     assert "passed" in found.reason
+
+
+def test_the_golden_traces_show_what_they_always_showed():
+    """Written anew, after a change that is meant, by `python -m tests.support.findings`."""
+    assert findings() == json.loads(FOUND.read_text(encoding="utf-8"))
