@@ -386,6 +386,7 @@ class _Reading:
             raise self._wrong(str(error)) from None
 
     def _headless(self, beginning: bytes, reason: str = "there is no header line") -> TraceError:
+        reason = reason if beginning else "the file is empty"
         return self._wrong(reason) if lines.recognizable(beginning) else NoTrace(self.path, beginning)
 
     def _wrong(self, reason: str) -> TraceError:

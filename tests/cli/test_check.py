@@ -269,7 +269,7 @@ def test_mistakes_about_the_log_are_the_callers(capsys: pytest.CaptureFixture[st
     code, _, err = run(capsys, log, "--contracts", rules, "--time-column", "0")
     assert (code, "--format-in events" in err) == (2, True)
     code, _, err = run(capsys, log, "--contracts", rules)
-    assert code == 3  # no trace at all
+    assert (code, "no trace of masfire" in err, "--format-in events" in err) == (2, True, True)
     code, _, err = run(capsys, log, "--contracts", rules, "--format-in", "jsonl", "--map", "nme=type")
     assert (code, "Did you mean 'name'" in err) == (2, True)
 

@@ -36,9 +36,12 @@ def test_a_clean_run_that_is_no_twin_is_named(tmp_path, capsys):
 
 
 def test_nothing_to_diagnose_is_inconclusive(tmp_path, capsys):
+    (tmp_path / "blank.jsonl").write_text("\n")
+    assert execute(["diagnose", str(tmp_path / "blank.jsonl")]) == 3
+    assert "nothing was diagnosed" in capsys.readouterr().err
     (tmp_path / "empty.jsonl").touch()
     assert execute(["diagnose", str(tmp_path / "empty.jsonl")]) == 3
-    assert "nothing was diagnosed" in capsys.readouterr().err
+    assert "the file is empty" in capsys.readouterr().err
 
 
 def test_without_evidence_it_does_not_know(tmp_path, capsys):
