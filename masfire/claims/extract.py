@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -71,8 +72,13 @@ def claims_of(value: Any) -> list[Claim]:
 
     A keyed text of at most four words is a slot; a longer one is read as prose.
     """
+    return claims_in(spoken(value))
+
+
+def claims_in(leaves: Iterable[tuple[Path, Any]]) -> list[Claim]:
+    """Return the claims of a JSON value whose leaves (of `spoken`) are at hand."""
     found: list[Claim] = []
-    for path, leaf in spoken(value):
+    for path, leaf in leaves:
         key = next((part for part in reversed(path) if isinstance(part, str) and part != INSIDE), "")
         slot = bool(key) and (INSIDE in path or key not in ("content", "text"))
         if not isinstance(leaf, str):

@@ -88,6 +88,14 @@ class View:
             known[key] = make()
         return known[key]
 
+    def leaves(self, name: str) -> list[tuple[tuple[str | int, ...], Any]]:
+        """Return what a field says, by path; found once."""
+        from masfire.claims.leaves import spoken
+
+        found: list[tuple[tuple[str | int, ...], Any]]
+        found = self.derived(("leaves", name), lambda: list(spoken(self.field(name))))
+        return found
+
     @property
     def value(self) -> Any:
         """Return the payload as a Python value; MISSING when it cannot be decoded."""
@@ -124,9 +132,7 @@ class View:
         content = self._get_content()
         if content is MISSING or content is None or isinstance(content, str):
             return content
-        from masfire.claims.leaves import spoken
-
-        return "\n".join(str(leaf) for _, leaf in spoken(content) if leaf is not None)
+        return "\n".join([str(leaf) for _, leaf in self.leaves("content") if leaf is not None])
 
     def _get_tool_calls(self) -> Any:
         return item(self._get_result(), "tool_calls")

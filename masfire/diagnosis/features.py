@@ -22,12 +22,15 @@ _URLS = ("http://", "https://", "www.")
 _ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s", re.MULTILINE)
 _DIGIT = re.compile(r"\d")
 _DIGITS = b"0123456789"
+ROLE_WORDS = ("verif", "valid", "data", "python", "web", "orchestr", "assistant", "file", "expert", "debug")
+_LEXICAL = tuple((f"lex.{name}", name) for name in FAMILIES)
+_ROLES = tuple((f"role.{word}", word) for word in ROLE_WORDS)
+_PLACES = tuple((index, f"pos.is{index}") for index in range(5))
 _LOOKED_AT = 4000
 """Characters of the next turn that are looked at."""
 _NOTHING: Mapping[str, int] = counts_of("")
 _NO_CODE = re.compile(r"no code")
 _HARD = re.compile(r"exitcode: [1-9]|execution failed|traceback|exception|\berror\b|timed out")
-ROLE_WORDS = ("verif", "valid", "data", "python", "web", "orchestr", "assistant", "file", "expert", "debug")
 
 
 class Features:
@@ -83,7 +86,7 @@ def _position(turns: Sequence[Turn], candidates: Sequence[Turn]) -> Rows:
             "pos.last": float(order == last),
             "pos.early": float(turn.step in (3, 4, 5)),
         }
-        row.update({f"pos.is{index}": float(turn.step == index) for index in range(5)})
+        row.update({column: float(turn.step == index) for index, column in _PLACES})
         rows.append(row)
     return rows
 
@@ -112,7 +115,7 @@ def _agent(turns: Sequence[Turn], candidates: Sequence[Turn]) -> Rows:
             "agent.dispatch": float(turn.role == "dispatch"),
             "agent.number": math.log(len(counts)),
         }
-        row.update({f"role.{word}": float(word in name) for word in ROLE_WORDS})
+        row.update({column: float(word in name) for column, word in _ROLES})
         seen[turn.agent] += 1
         rows.append(row)
     return rows
@@ -123,7 +126,7 @@ def _lexicon(candidates: Sequence[Turn], counts: Counts) -> Rows:
     for turn in candidates:
         text, found = turn.text, counts[turn.step]
         code = _CODE.findall(text) if "```" in text else []
-        row = {f"lex.{name}": math.log1p(found[name]) for name in FAMILIES}
+        row = {column: math.log1p(found[name]) for column, name in _LEXICAL}
         row.update(
             {
                 "text.length": math.log1p(len(text)),

@@ -53,7 +53,7 @@ class Repetition:
         for path, value in zip(self._same, values, strict=True):
             if absent(value):
                 return StepStatus.INCONCLUSIVE, f"{'.'.join(map(str, path))} is absent", ()
-        key = digest(values)
+        key = view.derived(("digest", self._same), lambda: digest(values))
         before = [at for at in self._seen.get(key, ()) if self._live(at, view)]
         if commit:
             self._applied = True

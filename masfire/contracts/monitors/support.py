@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from masfire.claims import Claim, claims_of, claims_of_text
+from masfire.claims.extract import claims_in
 from masfire.contracts.language.syntax import Path
 from masfire.contracts.model import Status, StepStatus, Witness
 from masfire.contracts.monitors.local import Selects, absent
@@ -46,7 +47,7 @@ class Support:
         if commit:
             self._applied = self._applied or status[0] in (StepStatus.PASS, StepStatus.FAIL)
             if self._support(view):
-                self._stated.update(view.derived("stated", lambda: stated(_said(view))))
+                self._stated.update(view.derived("stated", lambda: _stated(view)))
         return status
 
     def _judge(self, view: View) -> Answer:
@@ -58,7 +59,7 @@ class Support:
         said = view.get(self._path)
         if absent(said):
             return StepStatus.INCONCLUSIVE, f"{'.'.join(map(str, self._path))} is absent", ()
-        claims = list(self._claims(view.derived(("claims", self._path), lambda: claims_of(said))))
+        claims = list(self._claims(_claimed(view, self._path)))
         if not claims:
             return StepStatus.VACUOUS, "", ()
         unsupported = list(dict.fromkeys(claim.text for claim in claims if not self._supported(claim)))
@@ -105,10 +106,30 @@ class Support:
         self._stated, self._applied = set(state["stated"]), state["applied"]
 
 
-def stated(value: Any) -> set[str]:
-    """Return the values and words that a JSON value states."""
+def _claimed(view: View, path: Path) -> list[Claim]:
+    """Return the claims of a field, found once for all contracts."""
+
+    def make() -> list[Claim]:
+        return claims_in(view.leaves(str(path[0]))) if len(path) == 1 else claims_of(view.get(path))
+
+    claims: list[Claim] = view.derived(("claims", path), make)
+    return claims
+
+
+def _stated(view: View) -> set[str]:
+    """Return the values and words that a step states: a message's content, a result's value or error, a
+    call's arguments.
+    """
+    for path in (("content",), ("outcome",), ("args",)):
+        value = view.get(path)
+        if value is not None and not absent(value):
+            return _words(_claimed(view, path))
+    return set()
+
+
+def _words(claims: Sequence[Claim]) -> set[str]:
     found: set[str] = set()
-    for claim in claims_of(value):
+    for claim in claims:
         found.add(claim.value)
         found.update(_WORD.findall(claim.value))
         if claim.kind == "slot":
@@ -123,12 +144,3 @@ def parts(claim: Claim) -> list[Claim]:
     if _CAPITAL.fullmatch(claim.text):
         return [Claim("entity", claim.value, claim.text)]
     return claims_of_text(claim.text)
-
-
-def _said(view: View) -> Any:
-    """Return what a step states: a message's content, a result's value or error, a call's arguments."""
-    for path in (("content",), ("outcome",), ("args",)):
-        value = view.get(path)
-        if value is not None and not absent(value):
-            return value
-    return None
