@@ -20,7 +20,7 @@ from masfire.errors import RefusedValue, UsageError
 from masfire.trace.context import REF
 from masfire.trace.model import Action, Body, Decision, End, Header, Message, Observation, Original, Step
 from masfire.trace.payload import EMPTY, Payload, pack_or_refuse, unpack
-from masfire.trace.secrets import HINT, SECRETS, names_a_secret
+from masfire.trace.secrets import HINT, SCREENED, SECRETS, names_a_secret, surely_clean
 
 R = TypeVar("R", bound=msgspec.Struct)
 LEVELS = ("full", "redacted", "content-off")
@@ -94,19 +94,16 @@ class Redactor:
         if self.level != "redacted":
             return self.level == "full"
         body = step.body
-        if (
-            type(body) is Message
-            and not self._extra
-            and _is_harmless(step.agent)
-            and not (step.role and not _is_harmless(step.role))
-            and all(map(_is_harmless, body.to))
-        ):
-            return not self._hint(bytes(body.content))
-        return not self.suspects(encoded)
+        if self._extra or type(body) is not Message:
+            return not self.suspects(encoded)
+        if not _are_harmless(step.agent, step.role, body.to):
+            return not self.suspects(encoded)
+        content = bytes(body.content)
+        return (len(content) <= SCREENED and surely_clean(content)) or not self._hint(content)
 
     def suspects(self, encoded: bytes) -> bool:
         """Return whether some string inside this JSON text may hold a secret; False is certain."""
-        if self._hint(encoded):
+        if not (len(encoded) <= SCREENED and surely_clean(encoded)) and self._hint(encoded):
             return True
         return bool(self._extra) and (
             self._extra_hint is None or self._suspects_extra(encoded, self._extra_hint)
@@ -336,9 +333,9 @@ def _hint() -> Callable[[bytes], Any]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_harmless(name: str) -> bool:
-    """Return whether the name of an agent surely holds no secret; a run uses few names, again and again."""
-    return not _hint()(msgspec.json.encode(name))
+def _are_harmless(agent: str, role: str, to: tuple[str, ...]) -> bool:
+    """Return whether names surely hold no secret; runs use few speakers and audiences, again and again."""
+    return not any(_hint()(msgspec.json.encode(name)) for name in (agent, role, *to))
 
 
 def _compile(pattern: str, given: str = "") -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ from masfire.trace.model import (
 )
 from masfire.trace.payload import ABSENT, pack, unpack
 from masfire.trace.redact import Redactor
+from masfire.trace.secrets import HINT, surely_clean
 
 TEXT = st.text(st.characters(), max_size=20)
 NAME = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -152,6 +154,49 @@ def test_what_is_not_suspected_holds_no_secret(value: Any) -> None:
     extra = Redactor(["hello", r"naïve\w*"])
     if not extra.suspects(msgspec.json.encode(step)):
         assert extra.value(value) == value
+
+
+AROUND = st.text("ab _-.:=@/\\\"'\u00e9\u2028\U0001f600", max_size=8)
+FOLDED = {"s": "s\u017f", "k": "k\u212a", "S": "S\u017f", "K": "K\u212a"}
+"""What RE2 takes for the same letter where case does not matter."""
+
+
+@st.composite
+def hinted(draw: st.DrawFn) -> bytes:
+    """Return text in which HINT finds something, some letters of it in their unusual forms."""
+    found = draw(st.from_regex(HINT))
+    if draw(st.booleans()):
+        found = "".join(draw(st.sampled_from(FOLDED.get(letter, letter))) for letter in found)
+    return (draw(AROUND) + found + draw(AROUND)).encode("utf-8", "replace")
+
+
+@settings(max_examples=1000)
+@given(hinted())
+def test_the_screen_of_literals_passes_nothing_that_the_full_look_would_find(encoded: bytes) -> None:
+    if re2.search(HINT.encode(), encoded):
+        assert not surely_clean(encoded)
+
+
+SECRET = st.sampled_from([
+    "-----BEGIN PRIVATE KEY-----\nx", "sk-ant-abcdefab", "sess-abcdefab", "rk_test_abcdefab",
+    "whsec_live_abcdefab", "ASIA0123456789AB", "ABIA0123456789AB", "ACCA0123456789AB", "gho_abcdefabcdefabcd",
+    "github_pat_abcdefabcdefabcd", "glptt-abcdefabcdefabcd", "gldt-abcdefabcdefabcd", "glrt-abcdefabcdefabcd",
+    "xoxe-abcdefab", "xapp-abcdefab", "hooks.slack.com/services/T0", "AIzaabcdefabcdefabcdefabcd",
+    "ya29.abcdefab", "hf_abcdefabcdefabcd", "eyJabcdefab.eyJabcdefab.x", "BEARER abcdefabcdef",
+    "Authorization: apikey x", "a://b:c@d", "aCCe\u017f\u017f to\u212aEn=abcd", "PA\u017fSWORD='x'",
+    "\u212aey", "api_\u212aEY=abcd",
+    "cookie:'x'", "credential=abcd", "passwd=abcd", "pass phrase=abcd", "secret=abcd",
+    "auth='x'", "token=abcd", "\\u0073k-abcdefab",
+])  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.one_of(WORD, PROSE, SECRET), st.sampled_from(["{}", "x {} y", '{{"a":"{}"}}', "\\n{}", "{}\u212a"]))
+def test_what_the_screen_calls_clean_is_left_as_it_is(word: str, place: str) -> None:
+    text = place.format(word)
+    if surely_clean(msgspec.json.encode(text)):
+        assert Redactor().text(text) == text
+        assert Redactor().value({text: text}) == {text: text}
 
 
 @given(NESTING)
