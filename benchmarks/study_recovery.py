@@ -6,9 +6,11 @@ A campaign (examples/recovery/study.yaml) is run into OUT/MODEL/campaign. Lesson
 runs of every other task; the runs of the remaining tasks, which the lessons never saw, are repeated with the
 same seed, fault and cached replies: without anything, with the lessons' notes in the prompts, behind a
 governor that may rewrite (and blocks what stays unsupported), with the rewriter alone, and once more with a
-note of the failure itself (retry). *Recurrence*: a run that failed before fails again. Fault-free runs are
-repeated, too: what a lesson breaks is counted. Then the notes and planted bad ones (harmful, irrelevant,
-instructions) go on trial. The stub copies perfectly and heeds no note: it shows what prompts cannot change.
+note of the failure itself (retry). Notes carry what their role did in the solved runs of the same half of
+the tasks (habits). *Recurrence*: a run that failed before fails again. Fault-free runs are repeated, too:
+what a lesson breaks is counted. Then the notes and planted bad ones (harmful, irrelevant, instructions) go
+on trial, in prompts; the learnt ones as rewrites, too. The stub copies perfectly and heeds no note: it shows
+what prompts cannot change.
 Goes on where it was stopped (OUT/MODEL/runs.jsonl).
 """
 
@@ -25,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from masfire.campaign.learning import learn, trials
+from masfire.campaign.learning import Way, learn, trials
 from masfire.campaign.planfile import load_plan
 from masfire.campaign.rerun import Rerunner, rerunning
 from masfire.campaign.results import Results, RunResult
@@ -197,6 +199,7 @@ def main() -> int:
         parts = {
             "once": [row for row in runs if row.times == "once"],
             "every time": [row for row in runs if row.times == "every"],
+            "all faulted": [row for row in runs if not row.control],
             "fault-free": [row for row in runs if row.control],
         }
         for name, part in parts.items():
@@ -219,8 +222,13 @@ def tried(folder: Path, rerunner: Rerunner, notes: Sequence[MistakeNote], most: 
     found = {}
     (folder / "trials.sqlite").unlink(missing_ok=True)
     with SqliteStore(folder / "trials.sqlite") as store:
-        for kind, some in (("learnt notes", kept), ("planted bad notes", planted(kept[: most // 2]))):
-            settled = trials(rerunner, Notebook(store), some)
+        arms: tuple[tuple[str, Sequence[MistakeNote], Way], ...] = (
+            ("learnt notes in prompts", kept, "prompt"),
+            ("planted bad notes", planted(kept[: most // 2]), "prompt"),
+            ("learnt notes as rewrites", kept, "rewrite"),
+        )
+        for kind, some, way in arms:
+            settled = trials(rerunner, Notebook(store), some, way=way)
             found[kind] = {
                 "accepted": sum(note.status == ACCEPTED for note in settled),
                 "rejected": sum(note.status == REJECTED for note in settled),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -26,11 +26,15 @@ from masfire.knowledge.notebook import Failure, Notebook, judge
 from masfire.knowledge.replaying import Stored, replay
 from masfire.knowledge.traits import traits_of
 from masfire.knowledge.wording import ModelDistiller, reworded
-from masfire.recovery import NotesInRequests
+from masfire.recorder import Interceptor, PerRun
+from masfire.recovery import NotesInRequests, rewriter
 from masfire.recovery.blaming import failure_of
+from masfire.recovery.habits import habits_of
 from masfire.trace.io import read_trace
 from masfire.trace.model import Trace
 
+Way = Literal["prompt", "rewrite"]
+"""How a note is used: in the agents' prompts, or to rewrite what they propose."""
 CONTROLS = 8
 """Runs that passed, enrolled in each trial beside the failed ones: a note must not break them."""
 HELD_OUT = 4
@@ -105,11 +109,14 @@ def learn(
     only: Callable[[Trace], bool] = lambda trace: True,
     ask: Callable[[str], str] | None = None,
     model: str = "",
+    way: Way = "prompt",
 ) -> Lesson:
     """Distil a schema from each diagnosed failure of a folder, and propose one note a subject.
 
     Proposed notes are put on file as such; only a trial makes one accepted (see `trials`). With `ask`, a
-    model (named `model`) words them; without, they are worded by rule.
+    model (named `model`) words them; without, they are worded by rule. `way` is how they are to be used: a
+    note that was rejected as a prompt may still be proposed as a rewrite. What the role did in the
+    folder's solved fault-free runs goes with its note as habits.
     """
     distiller = RuleDistiller() if ask is None else ModelDistiller(ask)
     found: list[Failure] = []
@@ -137,11 +144,23 @@ def learn(
         stored.append(Stored(tuple(traits_of(one.trace.blind())), one.failure.source.step))
     if stored:
         replay(memory, stored)
-    notes = notebook.propose(found)
+    habits = habits_of(solved(folder, only=only))
+    notes = [
+        msgspec.structs.replace(note, habits=habits.get(note.subject.role))
+        for note in notebook.propose(found, way=way)
+    ]
     if ask is not None:
         notes = [reworded(note, ask, model=model) for note in notes]
     notebook.store.put(*notes)
     return Lesson(failed, unknown, tuple(recurrences), tuple(dict.fromkeys(schemata)), tuple(notes))
+
+
+def solved(folder: Path, *, only: Callable[[Trace], bool] = lambda trace: True) -> Iterator[Trace]:
+    """Yield the fault-free runs of a folder that their check accepted: what going well looks like."""
+    for path in _traces(folder):
+        trace = read_trace(path)
+        if trace.end is not None and trace.end.success and not trace.header.faults and only(trace):
+            yield trace.blind()
 
 
 def trials(
@@ -150,9 +169,12 @@ def trials(
     notes: Sequence[MistakeNote],
     *,
     watch: Callable[[], None] = lambda: None,
+    way: Way = "prompt",
 ) -> list[MistakeNote]:
     """Put each note on trial and file it as accepted or rejected.
 
+    `way` is how it is used: in the agents' prompts, or by a rewriter of what they propose. A note that
+    was accepted as a rewrite never enters a prompt.
     Enrolled are the failed runs that the note stems from and solved runs of the same systems; the last
     `HELD_OUT` failed runs of the folder with the same agent that it does not stem from are held out.
     Every run is repeated without and with the note, under the same task, seed and fault.
@@ -173,17 +195,21 @@ def trials(
         enrolled = [*batch, *solved[:CONTROLS]]
         held = [*solved[CONTROLS : CONTROLS + HELD_OUT], *other[-HELD_OUT:]]
         trial = judge(
-            [_item(rerunner, row, note, watch) for row in enrolled],
-            [_item(rerunner, row, note, watch) for row in held],
+            [_item(rerunner, row, note, watch, way) for row in enrolled],
+            [_item(rerunner, row, note, watch, way) for row in held],
+            way=way,
         )
         settled.append(notebook.settle(note, trial))
     return settled
 
 
-def _item(rerunner: Rerunner, row: RunResult, note: MistakeNote, watch: Callable[[], None]) -> Item:
+def _item(rerunner: Rerunner, row: RunResult, note: MistakeNote, watch: Callable[[], None], way: str) -> Item:
     watch()
-    on_trial = msgspec.structs.replace(note, status="accepted")
-    after = rerunner.again(row, [NotesInRequests([on_trial])])
+    on_trial = [msgspec.structs.replace(note, status="accepted", trial=None)]
+    using: Interceptor | PerRun = NotesInRequests(on_trial)
+    if way == "rewrite":
+        using = rewriter(on_trial).always
+    after = rerunner.again(row, [using])
     return Item(row.id, row.success, after.success, always=row.control and bool(row.success))
 
 

@@ -17,7 +17,7 @@ from masfire.campaign.serving import served
 from masfire.campaign.tasks import load_tasks
 from masfire.campaign.worker import Bench
 from masfire.errors import UsageError
-from masfire.recorder import Interceptor
+from masfire.recorder import Interceptor, PerRun
 
 
 class Rerunner:
@@ -34,7 +34,7 @@ class Rerunner:
         with Results(folder / RESULTS_FILE, readonly=True) as results:
             self._shown = results.solutions(self.plan.control_seeds)
 
-    def again(self, result: RunResult, interceptors: Sequence[Interceptor] = ()) -> RunResult:
+    def again(self, result: RunResult, interceptors: Sequence[Interceptor | PerRun] = ()) -> RunResult:
         """Return what this run comes to with `interceptors` after its fault; its trace is in `out`."""
         variant, task = cells.pick(self.plan, result.system, self._tasks, result.task)
         shown = self._shown.get((result.system, result.task), "")

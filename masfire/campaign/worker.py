@@ -32,7 +32,7 @@ from masfire.errors import (
 from masfire.faults.injector import Knowledge
 from masfire.models.cache import ReplyCache
 from masfire.models.door import Door, Sampling
-from masfire.recorder import Budget, Interceptor, paused
+from masfire.recorder import Budget, Interceptor, PerRun, paused
 from masfire.trace.io import read_trace
 from masfire.trace.redact import Redactor
 
@@ -54,7 +54,7 @@ class Bench:
         self.redactor = Redactor(self.plan.record.redact, level=self.plan.record.privacy)
         self.contracts = load(self.plan.contracts, setting.root)
         self.contracts_hash = digest(self.plan.contracts, setting.root)
-        self.interceptors: Sequence[Interceptor] = ()
+        self.interceptors: Sequence[Interceptor | PerRun] = ()
         """What every run's steps pass after the faults (an attack, a guard)."""
         self.cache = ReplyCache(setting.cache, name=setting.cache_name) if setting.cache else None
 

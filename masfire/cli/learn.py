@@ -14,6 +14,7 @@ from masfire.cli import EXIT_CODES
 from masfire.cli.options import formatted, print_json
 
 if TYPE_CHECKING:
+    from masfire.campaign.learning import Way
     from masfire.knowledge.model import MistakeNote
 
 DEFAULT = ".masfire/memory.sqlite"
@@ -27,10 +28,14 @@ DEFAULT = ".masfire/memory.sqlite"
               help="Write a pytest file that fails while these failures still happen.")  # fmt: skip
 @click.option("--try", "trying", is_flag=True,
               help="Run the failed runs again with each note; accept a note only if that helps.")  # fmt: skip
+@click.option("--as", "way", type=click.Choice(["prompt", "rewrite"]), default="prompt", show_default=True,
+              help="With --try: use each note in prompts, or to rewrite what agents propose.")  # fmt: skip
 @click.option("--ask-model", is_flag=True,
               help="Let the model of OPENAI_BASE_URL and OPENAI_MODEL word notes and questions.")  # fmt: skip
 @formatted
-def command(folder: str, where: str, tests: str | None, trying: bool, ask_model: bool, form: str) -> int:
+def command(
+    folder: str, where: str, tests: str | None, trying: bool, way: Way, ask_model: bool, form: str
+) -> int:
     """Learn from the failed runs in DIR: a campaign's folder, or a folder of traces.
 
     Each failure is diagnosed without its ground truth. What it looks like is remembered as a schema,
@@ -40,8 +45,9 @@ def command(folder: str, where: str, tests: str | None, trying: bool, ask_model:
     Exit code 0 when something was learnt, 3 when no failed run could be diagnosed.
 
     \b
-    Example:
+    Examples:
       masfire learn results/first --tests tests/test_regressions.py --try
+      masfire learn results/first --try --as rewrite
     """
     from masfire.campaign.learning import failures, learn, regression_tests, trials
     from masfire.campaign.rerun import rerunning
@@ -58,7 +64,7 @@ def command(folder: str, where: str, tests: str | None, trying: bool, ask_model:
             Path(tests).parent.mkdir(parents=True, exist_ok=True)
             Path(tests).write_text(regression_tests(found, Path(tests)), encoding="utf-8")
         with _bar(form, "failed runs") as watch:
-            lesson = learn(path, memory, notebook, watch=watch, ask=ask, model=model)
+            lesson = learn(path, memory, notebook, watch=watch, ask=ask, model=model, way=way)
         notes = list(lesson.notes)
         if trying and notes:
             with (
@@ -66,7 +72,7 @@ def command(folder: str, where: str, tests: str | None, trying: bool, ask_model:
                 rerunning(path) as rerunner,
                 _bar(form, "trial runs") as watch,
             ):
-                notes = trials(rerunner, notebook, notes, watch=watch)
+                notes = trials(rerunner, notebook, notes, watch=watch, way=way)
     result: dict[str, Any] = {
         "failed": lesson.failed,
         "undiagnosed": lesson.unknown,
@@ -110,6 +116,7 @@ def _told(note: MistakeNote) -> dict[str, Any]:
             "wins": note.trial.wins,
             "losses": note.trial.losses,
             "of": len(note.trial.batch),
+            "way": note.trial.way,
             "reasons": list(note.trial.reasons),
         }
     return told

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from masfire.errors import UsageError
-from masfire.knowledge.model import ErrorSchema, MistakeNote
+from masfire.knowledge.model import ErrorSchema, MistakeNote, Slot
 from masfire.knowledge.quoting import plain
 
 VERSION = "lessons/v1"
@@ -70,9 +70,10 @@ def to_markdown(schemata: Iterable[ErrorSchema], notes: Iterable[MistakeNote]) -
             f"* Strategy: {_safe(note.strategy)}",
             f"* Not when: {_safe(note.anti_patterns)}",
             f"* From {note.support} failure(s): {_runs(note)}",
+            *(f"* Copies: {_slot(slot)}" for slot in (note.habits.slots if note.habits else ())),
         ]
         if trial is not None:
-            verdict = f"{trial.wins} wins, {trial.losses} losses of {len(trial.batch)}"
+            verdict = f"{trial.wins} wins, {trial.losses} losses of {len(trial.batch)} as a {trial.way}"
             lines.append(f"* Trial: {verdict}{_safe('; '.join(('', *trial.reasons)))}")
         lines += [*(f"* Seen: {_safe(example)}" for example in note.examples), ""]
     for schema in schemata:
@@ -84,6 +85,12 @@ def to_markdown(schemata: Iterable[ErrorSchema], notes: Iterable[MistakeNote]) -
             "",
         ]
     return "\n".join(lines)
+
+
+def _slot(slot: Slot) -> str:
+    values = ", ".join(_safe(value) for value in slot.values) or "a number"
+    source = "the last message" if slot.where == "last" else "its sources"
+    return f"{_safe(slot.key)} of a {slot.kind.replace('_', ' ')} from {source} ({values})"
 
 
 def _runs(entry: ErrorSchema | MistakeNote) -> str:

@@ -97,7 +97,8 @@ class Trial(Struct, frozen=True, forbid_unknown_fields=True):
     """What running a batch again with a note came to, and what was decided.
 
     `held_out` are tasks that the note was not made from. `wins` and `losses` count changed outcomes
-    of the batch; `reasons` say why a note was rejected (empty: accepted).
+    of the batch; `reasons` say why a note was rejected (empty: accepted). `way` is how the note was used:
+    in the agents' `prompt`, or to `rewrite` what they proposed.
     """
 
     batch: tuple[Item, ...]
@@ -106,6 +107,33 @@ class Trial(Struct, frozen=True, forbid_unknown_fields=True):
     losses: int = 0
     accepted: bool = False
     reasons: tuple[str, ...] = ()
+    way: str = "prompt"
+
+
+class Slot(Struct, frozen=True, forbid_unknown_fields=True):
+    """A value that a role copied whenever a run was solved: of which key, in what, and from where.
+
+    `kind` is `message`, `model_reply` or `tool_call`; `where` says whether the value always stood in the
+    last message that the role was given (`last`) or in what its request was made from (`parents`).
+    `values` are the texts that solved runs gave (empty: a number); `support` counts them.
+    """
+
+    kind: str
+    key: str
+    where: str
+    values: tuple[str, ...] = ()
+    support: int = 0
+
+
+class Habits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a role did in every solved run: the slots that it copied, and the form of its JSON messages.
+
+    `form` is JSON with null for each text or number, or empty when it was not always the same. Made by
+    `masfire.recovery.habits`; used to put right what a note says goes wrong, never shown in a prompt.
+    """
+
+    slots: tuple[Slot, ...] = ()
+    form: str = ""
 
 
 class MistakeNote(Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,7 +142,8 @@ class MistakeNote(Struct, frozen=True, forbid_unknown_fields=True):
     `examples` show what went wrong; `approach` what is right; `mistake` the root cause; `strategy`
     what to do in general; `anti_patterns` when applying the note would be wrong. `status` is
     `proposed`, `accepted` or `rejected`; `trial` its score. `made_by` is `rules` or a model's name.
-    All of it stems from traces: it is data, never an instruction to masfire.
+    `habits` is what the role did in solved runs (None: not known). All of it stems from traces: it is
+    data, never an instruction to masfire.
     """
 
     id: str
@@ -131,6 +160,7 @@ class MistakeNote(Struct, frozen=True, forbid_unknown_fields=True):
     made_by: str = "rules"
     hits: int = 0
     last_used: float = 0.0
+    habits: Habits | None = None
 
     @property
     def document(self) -> str:

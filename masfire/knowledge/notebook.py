@@ -178,7 +178,7 @@ def _note(group: Sequence[Failure]) -> MistakeNote:
     )
 
 
-def judge(batch: Sequence[Item], held_out: Sequence[Item] = ()) -> Trial:
+def judge(batch: Sequence[Item], held_out: Sequence[Item] = (), *, way: str = "prompt") -> Trial:
     """Return what a batch that was run again with a note says about the note.
 
     Accepted only if every enrolled item is scored (a missing answer is a failure), wins exceed losses
@@ -201,7 +201,13 @@ def judge(batch: Sequence[Item], held_out: Sequence[Item] = ()) -> Trial:
     if held_losses > held_wins:
         reasons.append(f"held-out items got worse: {held_wins} wins, {held_losses} losses")
     return Trial(
-        tuple(batch), tuple(held_out), wins=wins, losses=losses, accepted=not reasons, reasons=tuple(reasons)
+        tuple(batch),
+        tuple(held_out),
+        wins=wins,
+        losses=losses,
+        accepted=not reasons,
+        reasons=tuple(reasons),
+        way=way,
     )
 
 
@@ -227,13 +233,17 @@ class Notebook:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def propose(self, failures: Iterable[Failure]) -> list[MistakeNote]:
+    def propose(self, failures: Iterable[Failure], *, way: str = "prompt") -> list[MistakeNote]:
         """Return the notes that are worth a trial: made from failures, merged with accepted ones.
 
-        A note that says the same as a rejected one is not proposed again.
+        A note that says the same as one that was rejected when used in this `way` is not proposed again.
         """
         known = {note.subject.key: note for note in self.store.notes(status=ACCEPTED)}
-        refused = {note.id for note in self.store.notes(status=REJECTED)}
+        refused = {
+            note.id
+            for note in self.store.notes(status=REJECTED)
+            if note.trial is None or note.trial.way == way
+        }
         proposed = []
         for note in notes_of(failures):
             old = known.get(note.subject.key)

@@ -86,6 +86,8 @@ def _chosen(notes: Iterable[MistakeNote]) -> list[MistakeNote]:
         origin = next((source.origin for source in note.evidence if source.origin), "")
         if note.status != ACCEPTED or note.subject.key in subjects:
             continue
+        if note.trial is not None and note.trial.way != "prompt":  # never shown to help in a prompt
+            continue
         if origin and origins[origin] >= QUOTA:
             continue
         origins[origin] += 1

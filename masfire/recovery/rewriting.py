@@ -1,18 +1,29 @@
-"""Values that notes say get lost, put right: a slot that conflicts with what the user or a tool stated."""
+"""Values that notes say get lost, put right: from what the user or a tool stated, or as solved runs did."""
 
 from __future__ import annotations
 
 import functools
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from masfire.errors import RefusedValue
-from masfire.knowledge.model import ACCEPTED, MistakeNote
+from masfire.knowledge.model import ACCEPTED, Habits, MistakeNote
 from masfire.knowledge.notebook import ADVICE, Notebook
+from masfire.recovery.habits import (
+    DEPTH,
+    KINDS,
+    Given,
+    instead,
+    mapped,
+    mended,
+    object_of,
+    scalars,
+    stated,
+    text_of,
+    written,
+)
 from masfire.trace.model import USER, Header, Message, Observation, Step
 from masfire.trace.payload import pack, unpack
 
@@ -22,16 +33,17 @@ if TYPE_CHECKING:
 SIGNS = ("claim:conflict", "claim:new-number", "claim:new-name", "claim:new-value")
 FAULTS = frozenset({"hallucination", "parameter_filling_error", "memory_loss", "blind_trust", *SIGNS})
 """Kinds of error that a rewriter can cure: a value that its source does not state."""
-KINDS = frozenset({"tool_call", "message"})
 MOST_RUNS = 10_000
 MAX_STEPS = 2_000
 """Steps of a run that are looked at for a source, the latest."""
-_DEPTH = 8
-_MAX_TEXT = 20_000
 
 
 class Rewriting(Struct, frozen=True):
-    """What a rewriter did: at `key` it put `right` (stated at the 0-based step `source`) for `wrong`."""
+    """What a rewriter did: at `key` it put `right` for `wrong`.
+
+    `source` is the 0-based step that gave the right value, -1 when it is the role's habit; an empty `key`
+    is a whole text whose JSON was broken.
+    """
 
     run: str
     agent: str
@@ -46,10 +58,18 @@ class Rewriter:
     """Puts right what an agent proposes, where an accepted note says that such values go wrong.
 
     Deterministic, without a model. Only a slot is changed (a keyed scalar of a tool call's arguments or
-    of JSON inside a message), only when its own value is stated neither by the user nor by a successful
-    tool result, and only when exactly one other value of that key is *confirmed*: some earlier message
-    or call gave it, and the user or a tool states it. Otherwise the proposal stays as it is, for the
-    contracts to judge. It never renames a tool and never adds a field.
+    of JSON inside a message or a model's reply), in one of two cases; otherwise the proposal stays as it
+    is, for the contracts to judge:
+
+    - its value is stated neither by the user nor by a successful tool result, and exactly one other value
+      of that key is *confirmed*: some earlier message or call gave it, and the user or a tool states it
+      (of a role whose habits are known only in slots that it copies: counters are left alone);
+    - the note's *habits* say that in solved runs this role always copied that slot, its value is not in
+      what the role was given now, and exactly one value is that the slot is known to take (for a number
+      slot: exactly one number) and that no other slot of the proposal holds.
+
+    A JSON text that is broken is read field by field when the role's JSON always had one form and every
+    field of it is there. A recorded tool call is never renamed, and no field is ever added.
 
     Use it twice: as an interceptor before the governor, by which it follows the run, and as the
     governor's `rewrite`::
@@ -62,7 +82,7 @@ class Rewriter:
     """
 
     def __init__(self, notes: Iterable[MistakeNote]) -> None:
-        self._notes = [note for note in notes if note.status == ACCEPTED and _curable(note)]
+        self._notes = [note for note in notes if note.status == ACCEPTED and (_curable(note) or note.habits)]
         self._histories: dict[str, Sequence[Step]] = {}
         self.done: list[Rewriting] = []
 
@@ -102,24 +122,44 @@ class Rewriter:
     def _righted(
         self, value: Any, kind: str, agent: str, role: str, run: str, history: Sequence[Step]
     ) -> Any:
-        note = self._note_for(agent, role) if kind in KINDS and agent != USER else None
-        if note is None or not history:
+        notes = self._notes_for(agent, role) if kind in KINDS and agent != USER and history else []
+        if not notes:
             return value
-        sources = Sources(history[-MAX_STEPS:])
+        curing = next((note for note in notes if _curable(note)), None)
+        practised = next((note for note in notes if note.habits is not None), None)
+        sources = Sources(history[-MAX_STEPS:]) if curing is not None else None
+        given = Given.to(agent, history) if practised is not None else None
 
-        def put_right(key: str, wrong: Any) -> Any:
-            found = sources.instead(key, wrong)
-            if found is None:
-                return wrong
-            right, source = found
+        def done(key: str, wrong: Any, right: Any, source: int, note: MistakeNote) -> Any:
             self.done.append(Rewriting(run, agent, key, wrong, right, source, note.id))
             return right
 
-        return _mapped(value, put_right, _DEPTH)
+        if practised is not None:
+            value = _mended(value, practised.habits or Habits(), functools.partial(done, note=practised))
+        others = [scalar for _, scalar in scalars(value)]
 
-    def _note_for(self, agent: str, role: str) -> MistakeNote | None:
+        slots = (
+            {slot.key: slot for slot in practised.habits.slots if slot.kind == kind}
+            if practised and practised.habits
+            else None
+        )
+
+        def put_right(key: str, wrong: Any) -> Any:
+            if isinstance(wrong, bool) or (slots is not None and key not in slots):
+                return wrong
+            found = sources.instead(key, wrong) if sources is not None else None
+            if found is not None and curing is not None:
+                return done(key, wrong, *found, curing)
+            if slots is None or given is None or practised is None:
+                return wrong
+            right = instead(slots[key], wrong, given, [one for one in others if one != wrong])
+            return wrong if right is None else done(key, wrong, right, -1, practised)
+
+        return mapped(value, put_right, DEPTH)
+
+    def _notes_for(self, agent: str, role: str) -> list[MistakeNote]:
         names = {"", agent, agent.rpartition("/")[2], role}
-        return next((note for note in self._notes if note.subject.role in names), None)
+        return [note for note in self._notes if note.subject.role in names]
 
 
 class _Follower:
@@ -142,7 +182,7 @@ class Sources:
     """What a run's user and tools state, and which values its messages and calls gave to which key."""
 
     def __init__(self, history: Sequence[Step]) -> None:
-        stated: list[str] = []
+        told: list[str] = []
         self._given: dict[str, list[tuple[Any, int]]] = {}
         for step in history:
             try:
@@ -153,10 +193,10 @@ class Sources:
             if (isinstance(body, Message) and step.agent == USER) or (
                 isinstance(body, Observation) and body.kind == "tool_result" and body.ok
             ):
-                stated.append(_text(value)[:_MAX_TEXT].casefold())
+                told.append(text_of(step).casefold())
             if step.kind in KINDS:
-                _mapped(value, functools.partial(self._give, step.step), _DEPTH)
-        self._stated = "\n".join(stated)
+                mapped(value, functools.partial(self._give, step.step), DEPTH)
+        self._stated = "\n".join(told)
 
     def _give(self, step: int, key: str, value: Any) -> Any:
         self._given.setdefault(key, []).append((value, step))
@@ -164,8 +204,7 @@ class Sources:
 
     def states(self, value: Any) -> bool:
         """Return whether the user or a successful tool result holds this value as a word of its own."""
-        text = str(value).strip().casefold()
-        return bool(text) and bool(re.search(rf"(?<![\w.]){re.escape(text)}(?!\w)", self._stated))
+        return stated(value, self._stated)
 
     def instead(self, key: str, wrong: Any) -> tuple[Any, int] | None:
         """Return the one confirmed other value of `key` with its step; None when there is no such one."""
@@ -187,41 +226,19 @@ def _curable(note: MistakeNote) -> bool:
     return note.subject.fault in FAULTS or any(ADVICE[sign][0] in note.approach for sign in SIGNS)
 
 
-def _mapped(value: Any, change: Callable[[str, Any], Any], depth: int, key: str = "") -> Any:
-    """Return a value with `change(key, scalar)` for each keyed scalar, also in JSON inside texts."""
-    if depth < 0:
-        return value
-    if isinstance(value, dict):
-        return {
-            name: part
-            if name in _LABELS and "content" in value
-            else _mapped(part, change, depth - 1, str(name))
-            for name, part in value.items()
-        }
-    if isinstance(value, list):
-        return [_mapped(part, change, depth - 1) for part in value]
-    if isinstance(value, str) and value[:1] == "{" and len(value) <= _MAX_TEXT:
-        inner = _object(value)
-        if inner is not None:
-            changed = _mapped(inner, change, depth - 1)
-            return (
-                value if changed == inner else json.dumps(changed, ensure_ascii=False, separators=(",", ":"))
-            )
-    if key and key not in ("content", "text") and isinstance(value, (str, int, float)):
-        return change(key, value)
-    return value
+def _mended(value: Any, habits: Habits, done: Callable[[str, str, str, int], Any]) -> Any:
+    """Return a payload with each broken JSON text in it mended, where the role's form tells how."""
 
+    def walk(part: Any, depth: int) -> Any:
+        if depth < 0 or not habits.form:
+            return part
+        if isinstance(part, dict):
+            return {key: walk(inner, depth - 1) for key, inner in part.items()}
+        if isinstance(part, list):
+            return [walk(inner, depth - 1) for inner in part]
+        if isinstance(part, str) and part.lstrip()[:1] in ("{", "`") and object_of(part) is None:
+            whole = mended(part, habits.form)
+            return part if whole is None else done("", part, written(whole), -1)
+        return part
 
-_LABELS = frozenset({"role", "name", "id", "type"})
-
-
-def _object(text: str) -> Mapping[str, Any] | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return walk(value, DEPTH)

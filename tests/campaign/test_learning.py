@@ -20,6 +20,7 @@ from masfire.errors import UsageError
 from masfire.knowledge.memory import Memory
 from masfire.knowledge.model import ACCEPTED, REJECTED
 from masfire.knowledge.notebook import Notebook
+from masfire.knowledge.quoting import quoted
 from masfire.knowledge.store import SqliteStore
 from tests.support.adders import script, write_plan
 from tests.support.fake_openai import FakeOpenAI
@@ -71,6 +72,26 @@ def test_notes_against_an_injected_fault_do_not_help_and_are_rejected(tmp_path: 
     assert settled
     assert all(note.status == REJECTED for note in settled)
     assert notebook.accepted() == []
+
+
+def test_a_note_may_be_tried_as_a_rewrite_and_then_enters_no_prompt(
+    tmp_path: Path, store: Any, capsys: Any
+) -> None:
+    with FakeOpenAI(script) as server:
+        folder = campaign(tmp_path, server)
+        notebook = Notebook(store)
+        lesson = learn(folder, Memory(store), notebook, way="rewrite")
+        with rerunning(folder) as rerunner:
+            settled = trials(rerunner, notebook, lesson.notes, way="rewrite")
+        told = execute(
+            ["learn", str(folder), "--memory", str(tmp_path / "m.sqlite"), "--try", "--as", "rewrite"]
+        )
+    assert settled
+    assert all(note.trial is not None and note.trial.way == "rewrite" for note in settled)
+    assert quoted(notebook.accepted()) == ""
+    assert told == 0
+    again = [note.id for note in learn(folder, Memory(store), notebook, way="prompt").notes]
+    assert {note.id for note in settled if note.status == REJECTED} <= set(again)
 
 
 def test_diagnosis_for_learning_is_blind(tmp_path: Path, store: Any) -> None:
