@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
+from masfire.adapters import chat_codec
 from masfire.adapters.codec import Codec
 from masfire.adapters.wire import Builder, encoded
 from masfire.trace.replay import Answer
@@ -12,6 +13,9 @@ from masfire.trace.replay import Answer
 _AT_ONCE = (("retry-after-ms", "1"), ("x-should-retry", "true"))
 """What makes SDKs repeat a call that the record repeats, without the pause they made then."""
 _NEVER = (("x-should-retry", "false"),)
+_NOTHING: tuple[Any, ...] = (None, [], {}, "")
+_FRAME = frozenset({"index", "message", "finish_reason"})
+_SPOKEN = frozenset({"role", "content"})
 
 
 def response_of(build: Builder, codec: Codec, answer: Answer) -> tuple[Any, dict[str, Any] | None]:
@@ -62,17 +66,33 @@ def is_whole(codec: Codec, data: dict[str, Any]) -> bool:
     Not so with reasoning, refusals, log probabilities, several choices or audio, and never with the
     Responses API, whose ids and items callers send back. Ids, dates and the bill do not count.
     """
-    if not isinstance(data.get("choices"), list):
+    choices = data.get("choices")
+    if not isinstance(choices, list):
         return False
+    if codec is chat_codec and len(choices) == 1 and _is_mere_text(choices[0]):
+        return True
     rebuilt = codec.with_outcome({"choices": []}, codec.outcome(data))
-    return bool(_told(data["choices"]) == _told(rebuilt["choices"]))
+    return bool(_told(choices) == _told(rebuilt["choices"]))
+
+
+def _is_mere_text(choice: Any) -> bool:
+    """Return whether a chat reply's choice says a text and how it ended, and nothing else."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    return (
+        isinstance(message, dict)
+        and isinstance(message.get("content"), str)
+        and bool(choice.get("finish_reason"))
+        and isinstance(choice["finish_reason"], str)
+        and all(name in _FRAME or value in _NOTHING for name, value in choice.items())
+        and all(name in _SPOKEN or value in _NOTHING for name, value in message.items())
+    )
 
 
 def _told(value: Any) -> Any:
     """Return a value without what says nothing: null, empty lists, and fields that repeat a default."""
     if isinstance(value, dict):
         found = {name: _told(item) for name, item in value.items() if name not in ("role", "index")}
-        return {name: item for name, item in found.items() if item not in (None, [], {}, "")}
+        return {name: item for name, item in found.items() if item not in _NOTHING}
     return [_told(item) for item in value] if isinstance(value, list) else value
 
 

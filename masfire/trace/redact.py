@@ -94,11 +94,19 @@ class Redactor:
         if self.level != "redacted":
             return self.level == "full"
         body = step.body
-        if self._extra or type(body) is not Message:
+        names: tuple[str, ...]
+        if self._extra:
             return not self.suspects(encoded)
-        if not _are_harmless(step.agent, step.role, body.to):
+        if type(body) is Message:
+            names, content = body.to, bytes(body.content)
+        elif type(body) is Observation:
+            names, content = (body.name,), bytes(body.outcome)
+        elif type(body) is Action and not (body.id or body.executed):
+            names, content = (body.name,), bytes(body.proposed)
+        else:
             return not self.suspects(encoded)
-        content = bytes(body.content)
+        if not _are_harmless(step.agent, step.role, names):
+            return not self.suspects(encoded)
         return (len(content) <= SCREENED and surely_clean(content)) or not self._hint(content)
 
     def suspects(self, encoded: bytes) -> bool:
@@ -333,9 +341,9 @@ def _hint() -> Callable[[bytes], Any]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _are_harmless(agent: str, role: str, to: tuple[str, ...]) -> bool:
-    """Return whether names surely hold no secret; runs use few speakers and audiences, again and again."""
-    return not any(_hint()(msgspec.json.encode(name)) for name in (agent, role, *to))
+def _are_harmless(agent: str, role: str, others: tuple[str, ...]) -> bool:
+    """Return whether names surely hold no secret; a run uses few of them, again and again."""
+    return not any(_hint()(msgspec.json.encode(name)) for name in (agent, role, *others))
 
 
 def _compile(pattern: str, given: str = "") -> Any:

@@ -76,8 +76,8 @@ SCREENED = 320
 def surely_clean(encoded: bytes) -> bool:
     """Return whether HINT cannot match this JSON text; False means: ask HINT.
 
-    Every alternative of HINT needs one of the literals below. Looking for them in a short text costs a
-    third of what RE2's tables cost when the program around has pushed them out of the processor's cache.
+    Every alternative of HINT needs one of the literals below. Looking for them in a short text costs
+    less than RE2 does once the program around has pushed its tables out of the processor's cache.
     RE2 takes U+017F for an s and U+212A for a k where case does not matter, so they count as literals.
     """
     text = encoded.decode("latin-1")

@@ -199,6 +199,29 @@ def test_what_the_screen_calls_clean_is_left_as_it_is(word: str, place: str) -> 
         assert Redactor().value({text: text}) == {text: text}
 
 
+@settings(max_examples=300)
+@given(st.data())
+def test_a_step_that_is_left_as_it_is_holds_no_secret_anywhere(data: st.DataObject) -> None:
+    some = st.one_of(st.just("pen"), PROSE, SECRET)
+    name, payload = data.draw(some), pack(data.draw(st.one_of(NESTING, SECRET)))
+    body = data.draw(
+        st.sampled_from(
+            [
+                Message((name, "b"), payload),
+                Action("model_call", name, payload),
+                Action("tool_call", "pen", pack(1), id=name),
+                Action("tool_call", name, pack(1), payload),
+                Observation("model_reply", name, 0, payload, draw=Draw("00ff", tokens_in=3)),
+                Decision("block", name, "", 0, payload),
+            ]
+        )
+    )
+    step = Step(0, 1.0, data.draw(some), body, data.draw(st.one_of(st.just(""), some)))
+    for redactor in (Redactor(), Redactor(["pen"])):
+        if redactor.leaves(step, msgspec.json.encode(step)):
+            assert redactor.step(step) == step
+
+
 @given(NESTING)
 def test_redacting_twice_is_redacting_once(value: Any) -> None:
     redactor = Redactor()
