@@ -94,3 +94,21 @@ def test_check_says_how_the_log_of_another_program_is_read(
         (tmp_path / "access.log").write_text(content)
         assert execute(["check", str(tmp_path / "access.log"), "--contracts", "termination"]) == 2
         assert f"--format-in {form}" in capsys.readouterr().err
+
+
+def test_a_torn_trace_is_shown_as_far_as_it_goes(
+    tmp_path: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = good.read_bytes()
+    path = tmp_path / "torn.jsonl"
+    path.write_bytes(whole[: whole.rindex(b"message 2")])
+    assert execute(["show", str(path)]) == 3
+    out, err = capsys.readouterr()
+    assert "message 0" in out
+    assert "message 1" in out
+    assert "message 2" not in out
+    start = whole.rindex(b"\n", 0, whole.rindex(b"message 2")) + 1
+    assert (
+        f"the last line is unfinished: its writer was stopped or the file was cut (line 4, byte {start})"
+        in err
+    )
