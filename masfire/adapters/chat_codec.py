@@ -225,7 +225,9 @@ def _grow(choices: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
     message = choice["message"]
     delta = piece.get("delta")
     for key, value in delta.items() if isinstance(delta, dict) else ():
-        if key == "tool_calls":
+        if key == "content" and type(value) is str and type(message["content"]) is str:  # by far the most
+            message["content"] += value
+        elif key == "tool_calls":
             for call in value if isinstance(value, list) else ():
                 if isinstance(call, dict):
                     _grow_call(message.setdefault("tool_calls", {}), call)

@@ -97,15 +97,26 @@ def read_events(raw: bytes) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a server-sent event stream, skipping what is none."""
     if b"\r" in raw:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    found: list[bytes] = []
     for block in raw.split(b"\n\n"):
         if block.startswith(b"data:") and b"\n" not in block:
             data = block[5:].strip()
         else:
             data = b"\n".join([line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")])
         if data and data != b"[DONE]":
-            value = decoded(data)
-            if isinstance(value, dict):
-                yield value
+            found.append(data)
+    for value in _decoded_together(found):
+        if isinstance(value, dict):
+            yield value
+
+
+def _decoded_together(texts: list[bytes]) -> Iterable[Any]:
+    """Return the JSON values of many texts; as one list they are decoded faster."""
+    try:
+        values = _decode(b"[" + b",".join(texts) + b"]")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        values = ()
+    return values if len(values) == len(texts) else map(decoded, texts)
 
 
 def part_slots(role: str, item: dict[str, Any], key: str) -> Iterator[Slot]:
