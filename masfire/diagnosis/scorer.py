@@ -20,9 +20,11 @@ from masfire.trace.model import Trace
 
 VERSION = "scorer/v3"
 L2_SHARED, L2_STRANGER, L2_TEXT = 100.0, 30.0, 10.0
-TREES, POOLED_TREES, LEAF, SHARE = 150, 100, 3, 0.3
-"""Fixed for all folds, but picked among about 30 variants by cross-validation on the public half of
+TREES, LEAF, SHARE = 150, 3, 0.3
+"""Fixed for all folds, but picked among about 100 variants by cross-validation on the public half of
 Who&When: figures on those logs are a few points too good, those on unseen questions are not."""
+FLOOR = 0.1
+"""So much of a culprit the forest sees in every run's steps together, whatever its trees say."""
 TRUST = (0.25, 0.5, 0.75, 1.0)
 """Weights that the opinion on agents may get beside that on steps; none is the default."""
 INNER = 4
@@ -30,6 +32,7 @@ INNER = 4
 MIN_RUNS = 5
 """Fewest labelled runs of one system for members of its own; about 20 already pay (learning curve)."""
 
+_CLIP = 4.0
 _EXPLAINED = 10
 """So many of the likeliest steps are told with the features that speak for them."""
 
@@ -37,11 +40,12 @@ _EXPLAINED = 10
 class StepScorer:
     """Says how likely each step of a run is the culprit, as labelled runs taught it.
 
-    Five members: a softmax shared by all systems with weights of each system's own (Daumé 2007), one
-    without position features (the only one that is asked about systems it was never taught), a forest
-    and a bag of words of each system's own, and a forest of all systems. The probability is the
-    members' geometric mean. Where cross-validation within the labelled runs showed that a learner over
-    agents (`Cast`) knows better whose fault it was, the agents' shares are mixed with its opinion.
+    Four members: a softmax shared by all systems with weights of each system's own (Daumé 2007), one
+    without position features (the only one that is asked about systems it was never taught), a bag of
+    words of each system's own, and a forest of all systems. The softmaxes see how each step differs
+    from the other steps of its run, which is what they rank. The probability is the members' geometric
+    mean. Where cross-validation within the labelled runs showed that a learner over agents (`Cast`)
+    knows better whose fault it was, the agents' shares are mixed with its opinion, or replaced by it.
     """
 
     name = "learned"
@@ -49,16 +53,14 @@ class StepScorer:
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
         self.names: tuple[str, ...] = tuple(data["names"])
-        self._mean, self._scale = np.array(data["mean"]), np.array(data["scale"])
         self._systems: list[str] = data["systems"]
         self._shared = Softmax(np.array(data["shared"]))
         self._stranger = Softmax(np.array(data["stranger"]))
-        self._forests = {system: Forest(trees) for system, trees in data["forests"].items()}
         self._texts = {
             system: (np.array(text["idf"]), Softmax(np.array(text["weights"])))
             for system, text in data["texts"].items()
         }
-        self._pooled = Forest(data["pooled"])
+        self._forest = Forest(data["forest"])
         self._cast = Cast(data["cast"]) if data["cast"] else None
         self._trust: dict[str, float] = data["trust"]
         self._unplaced = np.array([not name.startswith(POSITION) for name in self.names])
@@ -74,22 +76,18 @@ class StepScorer:
                 f"{len(usable)} labelled runs are too few to learn from.",
                 hint="Give at least 2 failed runs whose culprit is known; about 20 of a system pay.",
             )
-        rows = np.vstack([one.features.rows for one in usable])
         counts: dict[str, int] = {}
         for one in usable:
             counts[one.system] = counts.get(one.system, 0) + 1
         data: dict[str, Any] = {
             "masfire": VERSION,
             "names": list(usable[0].features.names),
-            "mean": _short(rows.mean(axis=0)),
-            "scale": _short(rows.std(axis=0) + 1e-6),
             "systems": sorted(system for system, count in counts.items() if count >= MIN_RUNS),
             "runs": counts,
             "shared": [],
             "stranger": [],
-            "forests": {},
             "texts": {},
-            "pooled": [],
+            "forest": [],
             "cast": {},
             "trust": {},
         }
@@ -97,34 +95,30 @@ class StepScorer:
         if not data["systems"]:
             return cls(data)
         scorer = cls(data)
-        data["pooled"] = scorer._grow(usable, seed + 1, POOLED_TREES, marked=True)
+        data["forest"] = scorer._grow(usable, seed)
         for system in data["systems"]:
-            own = [one for one in usable if one.system == system]
-            data["forests"][system] = scorer._grow(own, seed, TREES)
-            data["texts"][system] = _read(own)
+            data["texts"][system] = _read([one for one in usable if one.system == system])
         data["cast"] = Cast.fit(usable, data["systems"]).data()
         data["trust"] = _trusted(usable, data)
         return cls(data)
 
     def _linear(self, usable: Sequence[Sample]) -> dict[str, list[float]]:
         shared: list[Group] = [(self._doubled(one), one.culprit) for one in usable]
-        unplaced: list[Group] = [(self._scaled(one)[:, self._unplaced], one.culprit) for one in usable]
+        unplaced: list[Group] = [(compared(one)[:, self._unplaced], one.culprit) for one in usable]
         return {
             "shared": Softmax.fit(shared, l2=L2_SHARED).data(),
             "stranger": Softmax.fit(unplaced, l2=L2_STRANGER).data(),
         }
 
-    def _grow(
-        self, own: Sequence[Sample], seed: int, trees: int, *, marked: bool = False
-    ) -> list[dict[str, list[Any]]]:
-        rows = np.vstack([self._marked(one) if marked else self._with_relative(one) for one in own])
-        guilty = np.concatenate([np.eye(len(one.features.candidates))[one.culprit] for one in own])
-        return Forest.fit(rows, guilty, trees=trees, leaf=LEAF, share=SHARE, seed=seed).data()
+    def _grow(self, usable: Sequence[Sample], seed: int) -> list[dict[str, list[Any]]]:
+        rows = np.vstack([self._marked(one) for one in usable])
+        guilty = np.concatenate([np.eye(len(one.features.candidates))[one.culprit] for one in usable])
+        return Forest.fit(rows, guilty, trees=TREES, leaf=LEAF, share=SHARE, seed=seed).data()
 
     def _gains(self, one: Sample, cast: Cast) -> list[float]:
         """Return, per weight of TRUST, what it gains in the log-probability of the guilty agent."""
         shared = self._shared.probabilities(self._doubled(one))
-        stranger = self._stranger.probabilities(self._scaled(one)[:, self._unplaced])
+        stranger = self._stranger.probabilities(compared(one)[:, self._unplaced])
         steps, agents = mixture([shared, stranger]), cast.probabilities(one)
         guilty = [turn.agent.lower() == culprit_of(one) for turn in one.features.candidates]
         said = [float(recast(one, steps, agents, weight)[guilty].sum()) for weight in (0.0, *TRUST)]
@@ -142,15 +136,14 @@ class StepScorer:
 
     def members(self, sample: Sample) -> dict[str, Floats]:
         """Return what each member says; an unknown system is left to the member without positions."""
-        stranger = self._stranger.probabilities(self._scaled(sample)[:, self._unplaced])
+        stranger = self._stranger.probabilities(compared(sample)[:, self._unplaced])
         if sample.system not in self._systems:
             return {"stranger": stranger}
         idf, text = self._texts[sample.system]
         return {
             "shared": self._shared.probabilities(self._doubled(sample)),
             "stranger": stranger,
-            "forest": _odds(self._forests[sample.system].probabilities(self._with_relative(sample))),
-            "pooled": _odds(self._pooled.probabilities(self._marked(sample))),
+            "forest": _odds(self._forest.probabilities(self._marked(sample))),
             "text": text.probabilities(_weighted(sample.words, idf)),
         }
 
@@ -161,10 +154,10 @@ class StepScorer:
         if not sample.features.candidates:
             return []
         chances = self.probabilities(sample)
-        scaled = self._scaled(sample)
+        rows = compared(sample)
         findings, learned = [], sum(self._data["runs"].values())
         shown = float(np.sort(chances)[-min(_EXPLAINED, len(chances))])
-        for row, turn, chance in zip(scaled, sample.features.candidates, chances, strict=True):
+        for row, turn, chance in zip(rows, sample.features.candidates, chances, strict=True):
             text = f"resembles the culprits of {learned} labelled runs"
             if chance >= shown:
                 text += f": {self._why(row)}"
@@ -181,25 +174,16 @@ class StepScorer:
         if sample.features.candidates and sample.features.names != self.names:
             raise UsageError("The scorer was fitted by a masfire with other features.", hint="Fit it again.")
 
-    def _scaled(self, sample: Sample) -> Floats:
-        return np.asarray(np.clip((sample.features.rows - self._mean) / self._scale, -4.0, 4.0))
-
     def _doubled(self, sample: Sample) -> Floats:
-        scaled = self._scaled(sample)
-        own = [scaled * (sample.system == system) for system in self._systems]
-        return np.asarray(np.hstack([scaled, *own]))
-
-    def _with_relative(self, sample: Sample) -> Floats:
-        rows = sample.features.rows
-        spread = rows.std(axis=0)
-        relative = np.where(spread > 1e-6, (rows - rows.mean(axis=0)) / (spread + 1e-9), 0.0)
-        return np.asarray(np.hstack([rows, relative]))
+        rows = compared(sample)
+        own = [rows * (sample.system == system) for system in self._systems]
+        return np.asarray(np.hstack([rows, *own]))
 
     def _marked(self, sample: Sample) -> Floats:
-        """Return the rows with one more column a system, for the forest that all systems share."""
-        rows = self._with_relative(sample)
+        """Return the rows as they are and compared, and one column a system, for the forest."""
+        rows = sample.features.rows
         marks = [np.full((len(rows), 1), float(sample.system == system)) for system in self._systems]
-        return np.asarray(np.hstack([rows, *marks]))
+        return np.asarray(np.hstack([rows, compared(sample), *marks]))
 
     # Files --------------------------------------------------------------------------------------
 
@@ -235,8 +219,6 @@ class StepScorer:
     def _validate(self) -> None:
         width = len(self.names)
         known = len(self._systems)
-        if self._mean.shape != (width,) or self._scale.shape != (width,) or not np.all(self._scale > 0):
-            raise ValueError("mean and scale do not fit the names")
         if self._shared.weights.shape != (width * (1 + known),):
             raise ValueError("the shared weights do not fit the names")
         if self._stranger.weights.shape != (int(self._unplaced.sum()),):
@@ -245,8 +227,7 @@ class StepScorer:
             idf, text = self._texts[system]
             if idf.shape != (BUCKETS,) or text.weights.shape != (BUCKETS,):
                 raise ValueError("the text weights have another size")
-            self._forests[system].validate(2 * width)
-        self._pooled.validate(2 * width + known)
+        self._forest.validate(2 * width + known)
         if known and self._cast is None:
             raise ValueError("the learner over agents is missing")
         if self._cast is not None:
@@ -285,8 +266,17 @@ def _trusted(usable: Sequence[Sample], data: dict[str, Any]) -> dict[str, float]
     return trust
 
 
+def compared(sample: Sample) -> Floats:
+    """Return by how many standard deviations of its run each step's features differ from the run's mean."""
+    rows = sample.features.rows
+    spread = rows.std(axis=0)
+    differing = np.where(spread > 1e-6, (rows - rows.mean(axis=0)) / (spread + 1e-9), 0.0)
+    return np.asarray(np.clip(differing, -_CLIP, _CLIP))
+
+
 def _odds(chances: Floats) -> Floats:
-    odds = (chances + 1e-6) / (1.0 - chances + 1e-6)
+    floor = FLOOR / len(chances)
+    odds = (chances + floor) / (1.0 - chances + floor)
     return np.asarray(odds / odds.sum())
 
 
