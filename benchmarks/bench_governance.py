@@ -1,18 +1,23 @@
 """What a decision costs beside cedarpy, how flat it stays, and what a claim screen costs beside a model call.
 
-    python benchmarks/bench_governance.py [--rounds 7] [--decisions 2000] [--flat 100000] [--json FILE]
+    python benchmarks/bench_governance.py [--rounds 21] [--decisions 1000] [--flat 100000] [--out FILE]
 
-The policies say the same: 20 rules for 20 tools, each with one bound on an argument; half of the requests
-are within it. masfire's decision includes freezing the arguments, two SHA-256, budgets and the audit line
-written to a file; cedarpy gets a parsed policy set and parsed entities, and writes nothing. Rounds take
-turns; ratios are medians over rounds; times are of the processor (a shared machine's pauses would drown the
-tail of both).  A model call is the goal's 0.4 s unless OPENAI_BASE_URL names a server.
+The policies say the same: 20 rules for 20 tools, each with a bound on an argument, and a budget of steps.
+Half of the requests are within the bound, no two are alike. masfire's decision includes freezing the
+arguments, two SHA-256, the budget and the audit line written to a file. cedarpy gets parsed handles and
+structured entities, the fastest its documentation offers, has the steps counted for it and writes nothing;
+beside that stand its policies as text, and one rule over tools' attributes in the place of 20. Contestants
+take turns in rounds; a ratio is the median of the rounds' ratios. Decisions are timed by the thread's
+processor clock, whose own cost is taken off on both sides: a busy machine's pauses would drown both tails.
+Screens and model calls are timed by the wall clock, in turn, against the local default model.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import hashlib
+import itertools
 import json
 import os
 import statistics
@@ -21,7 +26,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
+from local_call import TOKENS, local_call
 
 from masfire.governance import (
     AgentRules,
@@ -34,52 +42,87 @@ from masfire.governance import (
     Policy,
     verify,
 )
+from masfire.governance.freezing import freeze
+from masfire.trace.redact import Redactor
+
+Decide: TypeAlias = Callable[[str, int], bool]
+Request: TypeAlias = tuple[str, int, bool]
+"""A tool, an amount, and whether it is within the tool's bound."""
 
 TOOLS = [f"tool_{index}" for index in range(20)]
-AGENT_CALL = 0.4
-"""Seconds of one call of the local default model, as the goal supposes."""
+LIMIT = 100_000
+"""The first tool's bound; the others' are multiples of it."""
+STEPS = 10**9
+"""The agent's budget."""
+CEDAR = "cedarpy"
+TOLD = "`python benchmarks/bench_governance.py`, whose beginning tells what is compared, and how."
 
 
 def policy(**more: Any) -> Policy:
     """Return the 20 rules."""
     tools = {
-        name: Capability({"amount": Bound(type="integer", maximum=10 * (i + 1))})
+        name: Capability({"amount": Bound(type="integer", maximum=LIMIT * (i + 1))})
         for i, name in enumerate(TOOLS)
     }
-    return Policy(agents={"clerk": AgentRules(tools=tools, budget=Limits(steps=10**9))}, **more)
+    return Policy(agents={"clerk": AgentRules(tools=tools, budget=Limits(steps=STEPS))}, **more)
 
 
-def requests(count: int) -> list[tuple[str, int, bool]]:
-    """Return (tool, amount, allowed) in turn."""
-    return [
-        (TOOLS[i % 20], 10 * (i % 20 + 1) + (1 if i // 20 % 2 else -1), i // 20 % 2 == 0)
-        for i in range(count)
-    ]
+def requests(count: int, first: int = 0) -> list[Request]:
+    """Return requests from number `first` on; no two have the same arguments and tool."""
+    asked = []
+    for number in range(first, first + count):
+        tool, turn = number % len(TOOLS), number // len(TOOLS)
+        bound, within = LIMIT * (tool + 1), turn % 2 == 0
+        asked.append((TOOLS[tool], bound - turn if within else bound + turn, within))
+    return asked
 
 
-def cedar() -> Callable[[str, int], bool]:
-    """Return cedarpy's decision on the same policy, parsed beforehand."""
+def cedar(text: str, entities: str = "[]", *, parsed: bool = True) -> Decide:
+    """Return cedarpy's decision: handles parsed beforehand, entities as objects, the context as JSON.
+
+    That is the fastest of what its documentation offers for one request (its batches share the parsing that
+    handles save); the context's JSON is made by msgspec, which is faster than cedarpy's own for a dict.
+    """
     import cedarpy
 
-    text = "\n".join(
-        f'permit(principal == Agent::"clerk", action == Action::"call", resource == Tool::"{name}") '
-        f"when {{ context.amount <= {10 * (i + 1)} }};"
-        for i, name in enumerate(TOOLS)
-    )
-    policies = cedarpy.PolicySet.from_str(text)
-    entities = cedarpy.Entities.from_json_str("[]")
+    policies = cedarpy.PolicySet.from_str(text) if parsed else text
+    known = cedarpy.Entities.from_json_str(entities) if parsed else entities
+    principal, action = {"type": "Agent", "id": "clerk"}, {"type": "Action", "id": "call"}
+    allow, encode, steps = cedarpy.Decision.Allow, msgspec.json.Encoder().encode, itertools.count()
 
     def decide(tool: str, amount: int) -> bool:
         request = {
-            "principal": 'Agent::"clerk"', "action": 'Action::"call"', "resource": f'Tool::"{tool}"',
-            "context": {"amount": amount},
+            "principal": principal, "action": action, "resource": {"type": "Tool", "id": tool},
+            "context": encode({"amount": amount, "steps": next(steps)}).decode(),
         }  # fmt: skip
-        return cedarpy.is_authorized(request, policies, entities).decision == cedarpy.Decision.Allow
+        return bool(cedarpy.is_authorized(request, policies, known).decision == allow)
 
     return decide
 
 
-def ours(governor: Governor) -> Callable[[str, int], bool]:
+def cedar_rules() -> str:
+    """Return the 20 rules as Cedar policies; who calls keeps count of the steps, for Cedar has no memory."""
+    return "\n".join(
+        f'permit(principal == Agent::"clerk", action == Action::"call", resource == Tool::"{name}") '
+        f"when {{ context.amount <= {LIMIT * (i + 1)} && context.steps < {STEPS} }};"
+        for i, name in enumerate(TOOLS)
+    )
+
+
+def cedar_remodelled() -> Decide:
+    """Return cedarpy's decision on one rule in place of 20: the bound is an attribute of the tool."""
+    text = (
+        'permit(principal == Agent::"clerk", action == Action::"call", resource is Tool) '
+        f"when {{ context.amount <= resource.most && context.steps < {STEPS} }};"
+    )
+    tools = [
+        {"uid": {"type": "Tool", "id": name}, "attrs": {"most": LIMIT * (i + 1)}, "parents": []}
+        for i, name in enumerate(TOOLS)
+    ]
+    return cedar(text, json.dumps(tools))
+
+
+def ours(governor: Governor) -> Decide:
     """Return masfire's decision, from the arguments to the ruling."""
 
     def decide(tool: str, amount: int) -> bool:
@@ -89,13 +132,13 @@ def ours(governor: Governor) -> Callable[[str, int], bool]:
     return decide
 
 
-def timed(decide: Callable[[str, int], bool], asked: list[tuple[str, int, bool]]) -> list[float]:
+def timed(decide: Decide, asked: list[Request]) -> list[float]:
     """Return seconds per decision; every answer must be right."""
-    spent = []
+    spent, clock = [], time.thread_time_ns
     for tool, amount, wanted in asked:
-        start = time.thread_time_ns()
+        start = clock()
         answer = decide(tool, amount)
-        spent.append((time.thread_time_ns() - start) / 1e9)
+        spent.append((clock() - start) / 1e9)
         assert answer is wanted, (tool, amount)
     return spent
 
@@ -106,35 +149,69 @@ def quantile(values: list[float], part: float) -> float:
 
 
 def measure_decisions(folder: Path, rounds: int, count: int) -> dict[str, float]:
-    """Return p50 and p99 in microseconds and their ratios, contestants taking turns."""
-    contestants: dict[str, Callable[[str, int], bool]] = {}
+    """Return p50 and p99 in microseconds and their ratios, contestants taking turns in each round."""
     logs = [AuditLog(folder / "bare.log"), AuditLog(folder / "contracts.log")]
-    contestants["masfire"] = ours(Governor(policy(retries=False), audit=logs[0]))
-    contestants["masfire, retry contracts"] = ours(Governor(policy(), audit=logs[1]))
-    contestants["cedarpy"] = cedar()
-    asked = requests(count)
-    for decide in contestants.values():
-        timed(decide, asked[:200])
-    p50: dict[str, list[float]] = {name: [] for name in contestants}
-    p99: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
+    contestants: dict[str, Decide] = {
+        "nothing (the clock)": lambda tool, amount: True,
+        "masfire": ours(Governor(policy(retries=False), audit=logs[0])),
+        "masfire, retry contracts": ours(Governor(policy(), audit=logs[1])),
+        CEDAR: cedar(cedar_rules()),
+        "cedarpy, re-modelled as 1 rule": cedar_remodelled(),
+        "cedarpy, policies as text": cedar(cedar_rules(), parsed=False),
+    }
+    table: dict[str, dict[str, list[float]]] = {name: {"p50": [], "p99": []} for name in contestants}
+    for number in range(rounds + 1):  # the first one warms up
+        asked = requests(count, first=number * count)
         for name, decide in contestants.items():
             gc.collect()
-            spent = timed(decide, asked)
-            p50[name].append(quantile(spent, 0.5))
-            p99[name].append(quantile(spent, 0.99))
+            part = asked if name != "nothing (the clock)" else [(tool, n, True) for tool, n, _ in asked]
+            part = part[: count // 10] if name.endswith("as text") else part
+            spent = timed(decide, part)
+            if number:
+                table[name]["p50"].append(quantile(spent, 0.5))
+                table[name]["p99"].append(quantile(spent, 0.99))
     for log in logs:
         log.close()
         verify(log.path)
     found: dict[str, float] = {}
-    for name in contestants:
-        found[f"{name} p50 µs"] = statistics.median(p50[name]) * 1e6
-        found[f"{name} p99 µs"] = statistics.median(p99[name]) * 1e6
-        if name != "cedarpy":
-            for label, table in (("p50", p50), ("p99", p99)):
-                ratios = [mine / theirs for mine, theirs in zip(table[name], table["cedarpy"], strict=True)]
-                found[f"{name} / cedarpy {label}"] = statistics.median(ratios)
+    clock = table.pop("nothing (the clock)")
+    for name, one in table.items():
+        for tail in one:  # reading the clock is no part of a decision
+            one[tail] = [mine - nothing for mine, nothing in zip(one[tail], clock["p50"], strict=True)]
+            found[f"{name} {tail} µs"] = statistics.median(one[tail]) * 1e6
+    for name, one in table.items():
+        for tail in one if name.startswith("masfire") else ():
+            ratios = [mine / theirs for mine, theirs in zip(one[tail], table[CEDAR][tail], strict=True)]
+            found[f"{name} / cedarpy {tail}"] = statistics.median(ratios)
     return found
+
+
+def measure_parts(folder: Path, rounds: int) -> dict[str, float]:
+    """Return the microseconds of what no decision can do without, each alone: medians of blocks of 500."""
+    with AuditLog(folder / "parts.log") as log:
+        ours(Governor(policy(retries=False), audit=log))(TOOLS[0], 5)
+    line = (folder / "parts.log").read_bytes().splitlines(keepends=True)[-1]
+    value = {"args": {"amount": 90_001}}
+    payload, body = bytes(freeze(value)[0]), line[65:-1]
+    reason = b'"reason":"Argument \'amount\' is 200001, beyond 200000.",'
+    redactor = Redactor()
+    descriptor = os.open(folder / "plain", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    parts: dict[str, Callable[[], object]] = {
+        f"part: os.write of a line of {len(line)} bytes": lambda: os.write(descriptor, line),
+        "part: SHA-256 of a line": lambda: hashlib.sha256(body).hexdigest(),
+        "part: SHA-256 of the arguments": lambda: hashlib.sha256(payload).hexdigest(),
+        "part: freezing the arguments": lambda: freeze(value),
+        "part: a refusal's reason searched for secrets": lambda: redactor.suspects(reason),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(rounds):
+        for name, work in parts.items():
+            start = time.thread_time_ns()
+            for _ in range(500):
+                work()
+            spent[name].append((time.thread_time_ns() - start) / 500e3)
+    os.close(descriptor)
+    return {f"{name}, µs": statistics.median(one) for name, one in spent.items()}
 
 
 def measure_flatness(folder: Path, count: int) -> float:
@@ -147,7 +224,10 @@ def measure_flatness(folder: Path, count: int) -> float:
 
 
 def measure_screen(rounds: int) -> dict[str, float]:
-    """Return the milliseconds of one screened message in a run with 500 confirmed statements."""
+    """Return the milliseconds of one screened message in a run with 500 confirmed statements.
+
+    Each round asks the local model once and screens 80 messages, all by the wall clock.
+    """
     guarded = Policy(
         agents={"*": AgentRules()}, retries=False, lineage=Lineage(mode="speed", instructions=()), seconds=5
     )
@@ -158,60 +238,68 @@ def measure_screen(rounds: int) -> dict[str, float]:
         governor.guard.confirm("r", text, "user")
     said = '{"kind":"order","quantity":7,"item":"green chairs","city":"Berlin"}'
     letter = "We reserved 7 green chairs to Berlin, reference R-52. The price is 406 euro. Thank you."
-    spent = []
-    for _ in range(rounds * 40):
-        for text in (said, letter):
-            start = time.thread_time_ns()
-            governor.decide(governor.propose("message", "", text, agent="writer", run="r"))
-            spent.append((time.thread_time_ns() - start) / 1e9)
-    call = model_call()
+    spent: list[float] = []
+    calls: list[float] = []
+    with local_call() as call:
+        for _ in range(rounds):
+            calls.append(call())
+            for text in (said, letter) * 40:
+                start = time.perf_counter()
+                governor.decide(governor.propose("message", "", text, agent="writer", run="r"))
+                spent.append(time.perf_counter() - start)
+    middle = statistics.median(calls)
     return {
         "screen p50 ms": quantile(spent, 0.5) * 1e3,
         "screen p99 ms": quantile(spent, 0.99) * 1e3,
-        "model call s": call,
-        "screen / model call": quantile(spent, 0.5) / call,
+        f"local model, {TOKENS} tokens, ms": middle * 1e3,
+        "screen / model call": quantile(spent, 0.5) / middle,
     }
 
 
-def model_call() -> float:
-    """Return the seconds of one call of the server that the environment names, else the goal's 0.4 s."""
-    if "OPENAI_BASE_URL" not in os.environ:
-        return AGENT_CALL
-    import openai
+GOALS = {
+    "masfire / cedarpy p99": 0.1,
+    "screen / model call": 0.01,
+    "flat over decisions, last / second tenth": 1.5,
+}
 
-    client = openai.OpenAI()
-    spent = []
-    for index in range(7):
-        start = time.perf_counter()
-        client.chat.completions.create(
-            model=os.environ["OPENAI_MODEL"], max_tokens=40,
-            messages=[{"role": "user", "content": f"({index}) Does this follow?"}],
-        )  # fmt: skip
-        spent.append(time.perf_counter() - start)
-    return statistics.median(spent)
+
+def report(found: dict[str, float], missed: list[str]) -> str:
+    """Return the figures as a table, and which goal is met."""
+    lines = ["| what | measured |", "|---|---|"]
+    lines += [f"| {name} | {value:.4g} |" for name, value in found.items()]
+    lines += ["", "| goal | at most | |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {most} | {'not met' if name in missed else 'met'} |" for name, most in GOALS.items()
+    ]
+    floor = sum(value for name, value in found.items() if name.startswith("part:"))
+    tenth = found["cedarpy p50 µs"] / 10
+    lines += [
+        "",
+        f"A tenth of cedarpy's median is {tenth:.1f} µs; the parts that no decision can do without take "
+        f"{floor:.1f} µs of it, before anything is decided (a refusal's search for secrets included).",
+    ]
+    return "\n".join(lines)
 
 
 def main() -> int:
     """Print the table; return 1 when a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--decisions", type=int, default=2_000)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--decisions", type=int, default=1_000)
     parser.add_argument("--flat", type=int, default=100_000)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure_decisions(Path(folder), options.rounds, options.decisions)
+        found |= measure_parts(Path(folder), options.rounds)
         found["flat over decisions, last / second tenth"] = measure_flatness(Path(folder), options.flat)
     found |= measure_screen(options.rounds)
-    for name, value in found.items():
-        print(f"{name:<48} {value:10.4f}")
-    goals = {
-        "masfire / cedarpy p99": 0.1, "screen / model call": 0.01,
-        "flat over decisions, last / second tenth": 1.5,
-    }  # fmt: skip
-    missed = [name for name, most in goals.items() if found[name] > most]
-    for name, most in goals.items():
-        print(f"{'missed' if name in missed else 'met':<7} {name} at most {most}")
+    missed = [name for name, most in GOALS.items() if found[name] > most]
+    text = report(found, missed)
+    print(text)
+    if options.out:
+        options.out.write_text(f"# What a governed decision costs\n\n{TOLD}\n\n{text}\n")
     if options.json:
         options.json.write_text(json.dumps({"figures": found, "python": sys.version}, indent=2) + "\n")
     return int(bool(missed))
