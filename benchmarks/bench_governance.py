@@ -273,11 +273,10 @@ def report(found: dict[str, float], missed: list[str]) -> str:
     ]
     floor = sum(value for name, value in found.items() if name.startswith("part:"))
     tenth = found["cedarpy p50 µs"] / 10
-    lines += [
-        "",
-        f"A tenth of cedarpy's median is {tenth:.1f} µs; the parts that no decision can do without take "
-        f"{floor:.1f} µs of it, before anything is decided (a refusal's search for secrets included).",
-    ]
+    lines.append(
+        f"\nA tenth of cedarpy's median is {tenth:.1f} µs; the parts that no decision can do without take "
+        f"{floor:.1f} µs of it, before anything is decided (a refusal's search for secrets included)."
+    )
     return "\n".join(lines)
 
 
