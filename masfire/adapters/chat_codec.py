@@ -135,7 +135,7 @@ def tokens(data: dict[str, Any]) -> tuple[int, int]:
 
 def ended(tail: bytes) -> bool:
     """Return whether the last bytes of a stream hold its end marker."""
-    return b"[DONE]" in tail and (b"data: [DONE]" in tail or b"data:[DONE]" in tail)
+    return tail.find(b"[DONE]") >= 0 and (b"data: [DONE]" in tail or b"data:[DONE]" in tail)
 
 
 def from_events(events: Iterable[dict[str, Any]]) -> dict[str, Any] | None:

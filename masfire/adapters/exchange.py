@@ -315,8 +315,13 @@ def _proposed(call: Call) -> Payload:
     if call.changed:
         return _packed(call.body)
     raw: bytes = call.request.content
-    line_breaks = b"\n" in raw or b"\r" in raw
-    beyond_json = b"NaN" in raw or b"Infinity" in raw or b"\\u" in raw or b"$json" in raw
+    line_breaks = 0x0A in raw or 0x0D in raw  # a byte is found much faster than bytes are
+    beyond_json = (
+        raw.find(b"NaN") >= 0
+        or raw.find(b"Infinity") >= 0
+        or (0x5C in raw and b"\\u" in raw)
+        or (0x24 in raw and b"$json" in raw)
+    )
     return _packed(call.body) if line_breaks or beyond_json or exceeds_depth(raw, MAX_DEPTH) else Payload(raw)
 
 

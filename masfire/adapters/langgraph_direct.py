@@ -55,7 +55,7 @@ def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
     else:
         return True
     parents = tuple(sorted(set(note.produced))[-PARENTS:]) if note.produced else note.parents
-    body = Message(to, (not said and pack_flat(plain)) or pack_content(plain), "graph")
+    body = Message(to, (_is_mere_text(said) and pack_flat(plain)) or pack_content(plain), "graph")
     index = recorder.submit(note.agent, body, parents=parents)[0].step
     board = view.board
     wakers = board.wakers
@@ -81,6 +81,11 @@ def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
     if view.heard is not None and not note.shares_parent:
         view.heard.append(index)
     return True
+
+
+def _is_mere_text(said: list[Any]) -> bool:
+    """Return whether messages (that ask for no tool) are of plain strings, which JSON keeps as they are."""
+    return all(type(m.content) is str and (m.name is None or type(m.name) is str) for m in said)
 
 
 def _new_messages(view: View, value: Any) -> list[Any] | None:

@@ -64,8 +64,8 @@ def messages_of(value: Any) -> list[Any] | None:
     base = message_class()
     if isinstance(value, base):
         return [value]
-    if type(value) is list and value and any(isinstance(item, base) for item in value):
-        return value if all(isinstance(item, base) for item in value) else None
+    if type(value) is list and value and all(isinstance(item, base) for item in value):
+        return value
     return None
 
 

@@ -94,8 +94,8 @@ def compose(kind: type, encoded: bytes, seq: int, *, seed: int = 0, writer: str 
     if writer:
         rest = b'"seq":%d,"writer":"%b","record":"%b",' % (seq, writer.encode(), _KINDS[kind]) + encoded[1:]
     else:
-        rest = b'"seq":%d,"record":"%b",' % (seq, _KINDS[kind]) + encoded[1:]
-    return b'{"crc":"%08x",' % crc32(rest, seed) + rest + b"\n"
+        rest = b'"seq":%d,"record":"%b",%b' % (seq, _KINDS[kind], encoded[1:])
+    return b'{"crc":"%08x",%b\n' % (crc32(rest, seed), rest)
 
 
 def intact(line: bytes, seed: int) -> bool:

@@ -26,6 +26,8 @@ from masfire.trace.redact import Redactor
 Kept = TypeVar("Kept", Original, Drawn)
 
 _HUGE = float("inf")
+_NEWLINE = ord("\n")
+"""As a number: a byte is found much faster than bytes are."""
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
 _writers: weakref.WeakSet[TraceWriter] = weakref.WeakSet()
 
@@ -301,7 +303,7 @@ def store(step: Step, redactor: Redactor | None) -> tuple[Step, bytes]:
     """
     try:
         encoded = encode_record(step)
-        readable = b"\n" not in encoded and -_HUGE < step.time < _HUGE
+        readable = _NEWLINE not in encoded and -_HUGE < step.time < _HUGE
     except ValueError:
         readable = False
     if not readable:

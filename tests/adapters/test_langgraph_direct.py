@@ -38,7 +38,7 @@ def _talk() -> Any:
     graph.add_node("five", lambda s: {"messages": [AIMessage("", id="m5", tool_calls=[call])]})
     graph.add_node("six", lambda s: {"messages": [AIMessage("other", id="m3"), AIMessage("new", id="m6")]})
     graph.add_node("seven", lambda s: {"messages": []})
-    graph.add_node("eight", lambda s: {"messages": [AIMessage("done", id="m8")], "order": "sent"})
+    graph.add_node("eight", lambda s: {"messages": [AIMessage('says "null"', id="m8")], "order": "sent"})
     names = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
     for before, after in itertools.pairwise([START, *names]):
         graph.add_edge(before, after)
