@@ -270,9 +270,11 @@ def combined(
         found: dict[str, list[Finding]] = defaultdict(list)
         for layer in layers(run):
             found[layer.name].extend(layer.examine(run.trace))
-        blamable = {turn.step for turn in turns_of(run.trace) if turn.blamable}
+        turns = turns_of(run.trace)
+        blamable = {turn.step for turn in turns if turn.blamable}
         steps = tuple(sorted(blamable | {one.step for several in found.values() for one in several}))
-        readings.append(Reading(steps, strongest(found), run.truth.step, run.task))
+        agents = tuple(turns[step].agent for step in steps)
+        readings.append(Reading(steps, strongest(found), run.truth.step, run.task, agents))
     return {
         held: Combiner.fit([one for one, run in zip(readings, runs, strict=True) if fold(run) != held])
         for held in range(FOLDS)

@@ -134,10 +134,17 @@ def _reading(lesson: Lesson, layers: list[Layer]) -> Reading:
     found: dict[str, list[Finding]] = defaultdict(list)
     for layer in layers:
         found[layer.name].extend(layer.examine(trace))
-    blamable = {turn.step for turn in turns_of(trace) if turn.blamable}
+    turns = turns_of(trace)
+    blamable = {turn.step for turn in turns if turn.blamable}
     steps = sorted(blamable | {one.step for findings in found.values() for one in findings})
     label = lesson.case.label
-    return Reading(tuple(steps), strongest(found), -1 if label is None else label.step, lesson.case.group)
+    return Reading(
+        steps=tuple(steps),
+        scores=strongest(found),
+        culprit=-1 if label is None else label.step,
+        group=lesson.case.group,
+        agents=tuple(turns[step].agent for step in steps),
+    )
 
 
 def _files(folder: Path, weak: bool, most: int, skipped: Counter[str]) -> tuple[list[Path], dict[str, Path]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from masfire.diagnosis.combine import FLOOR, LEARNED, Combiner, Rule, columns, softmax, strongest
+from masfire.diagnosis.combine import FLOOR, LEARNED, Combiner, Rule, columns, odds_of, softmax, strongest
 from masfire.diagnosis.learners import Floats
 from masfire.diagnosis.model import EARLIEST_DECISIVE, Attribution, Evidence, Finding, Layer, Suspect
 from masfire.diagnosis.turns import Turn, turns_of
@@ -64,7 +64,7 @@ def diagnose(
     odds = (
         log_odds(steps, found, weights or WEIGHTS) / temperature
         if rule is None
-        else _ruled(steps, found, rule)
+        else _ruled(steps, [turns[step].agent for step in steps], found, rule)
     )
     chances = softmax(odds)
     order = sorted(range(len(steps)), key=lambda index: (-odds[index], steps[index]))
@@ -156,15 +156,14 @@ def path_to_failure(trace: Trace, start: int, *, longest: int = 50) -> tuple[int
     return tuple(path)
 
 
-def _ruled(steps: Sequence[int], found: Mapping[str, Sequence[Finding]], rule: Rule) -> Floats:
+def _ruled(
+    steps: Sequence[int], agents: Sequence[str], found: Mapping[str, Sequence[Finding]], rule: Rule
+) -> Floats:
     """Return the log-odds of each step by fitted weights; layers that were not fitted keep their own."""
     scores = strongest(found)
-    names = list(rule.weights)
-    odds = columns(steps, scores, names) @ np.array([rule.weights[name] for name in names]) / rule.temperature
     others = [name for name in scores if name not in rule.weights and name not in (LEARNED, "provenance")]
-    return np.asarray(
-        odds + columns(steps, scores, others) @ np.array([WEIGHTS.get(one, 1.0) for one in others])
-    )
+    kept = columns(steps, scores, others) @ np.array([WEIGHTS.get(one, 1.0) for one in others])
+    return np.asarray(odds_of(rule, steps, agents, scores) + kept)
 
 
 def _doubt(

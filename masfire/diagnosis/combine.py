@@ -35,18 +35,22 @@ _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(8.0), 61))
 class Reading(Struct, frozen=True):
     """What the layers said of one labelled run: per layer each step's strongest score in 0..1.
 
-    `culprit` is the labelled step; `group` names what must stay on one side of a split.
+    `culprit` is the labelled step; `group` names what must stay on one side of a split; `agents` tells
+    each step's agent (without them, evidence counts for its own step only).
     """
 
     steps: tuple[int, ...]
     scores: dict[str, dict[int, float]]
     culprit: int
     group: str
+    agents: tuple[str, ...] = ()
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """Weights for one set of layers, the temperature of their log-odds, and when to say "don't know".
 
+    `weights` are those of a layer's score at a step; `agents` those of its strongest score at any step of
+    the same agent: a broken promise often shows one step after the mistake, but in the same hands.
     `ece` is the expected calibration error of held-out runs in 10 bins (Guo et al., 1706.04599),
     `right` the share of held-out runs whose top step was right, of `runs`.
     """
@@ -57,14 +61,16 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     ece: float = 0.0
     right: float = 0.0
     runs: int = 0
+    agents: dict[str, float] = {}
 
 
 class Combiner:
     """A small logistic model over the layers' scores: one rule for each set of layers that may speak.
 
     The score of a step is the weighted sum of its layers' scores (of the learned one: of its
-    log-probability); a softmax over the run's steps makes it a probability (conditional logit,
-    McFadden 1974). Weights never fall below 0: no evidence speaks for the innocence of its step.
+    log-probability) and of the strongest scores of its agent; a softmax over the run's steps makes it
+    a probability (conditional logit, McFadden 1974). Weights never fall below 0: no evidence speaks
+    for the innocence of its step.
     """
 
     def __init__(self, rules: Mapping[frozenset[str], Rule]) -> None:
@@ -103,7 +109,7 @@ class Combiner:
         """Return the combiner of `data`; raise msgspec.ValidationError or ValueError when it is none."""
         rules = msgspec.convert(data, list[Rule])
         for rule in rules:
-            numbers = (*rule.weights.values(), rule.temperature, rule.threshold)
+            numbers = (*rule.weights.values(), *rule.agents.values(), rule.temperature, rule.threshold)
             if rule.temperature <= 0 or not np.isfinite(numbers).all():
                 raise ValueError("a rule of the combiner has no finite weights or temperature")
         return cls({frozenset(rule.weights): rule for rule in rules})
@@ -132,6 +138,27 @@ def columns(steps: Sequence[int], scores: Mapping[str, Mapping[int, float]], nam
     return table
 
 
+def odds_of(
+    rule: Rule, steps: Sequence[int], agents: Sequence[str], scores: Mapping[str, Mapping[int, float]]
+) -> Floats:
+    """Return the log-odds of each step by a rule; `agents` tells each step's agent."""
+    names = list(rule.weights)
+    own = columns(steps, scores, names)
+    odds = own @ np.array([rule.weights[name] for name in names])
+    odds += _of_agents(own, agents) @ np.array([rule.agents.get(name, 0.0) for name in names])
+    return np.asarray(odds / rule.temperature)
+
+
+def _of_agents(table: Floats, agents: Sequence[str]) -> Floats:
+    """Return the table with each cell replaced by the column's greatest among the steps of one agent."""
+    most = np.zeros_like(table)
+    speakers = np.array(agents)
+    for agent in set(agents):
+        its = speakers == agent
+        most[its] = table[its].max(axis=0)
+    return most
+
+
 def reliability(
     confidences: Sequence[float], right: Sequence[bool], *, bins: int = 10
 ) -> tuple[list[tuple[float, float, int]], float]:
@@ -155,7 +182,12 @@ def softmax(odds: Floats) -> Floats:
 
 
 def _rule(usable: Sequence[Reading], names: Sequence[str]) -> Rule:
-    tables = [columns(one.steps, one.scores, names) for one in usable]
+    # The learned scorer has its own opinion on agents; all other evidence may speak for its agent, too.
+    spread = [index for index, name in enumerate(names) if name != LEARNED]
+    tables = []
+    for one in usable:
+        own = columns(one.steps, one.scores, names)
+        tables.append(np.hstack([own, _of_agents(own, one.agents)[:, spread]]))
     culprits = [one.steps.index(one.culprit) for one in usable]
     groups = sorted({one.group for one in usable}, key=lambda group: zlib.crc32(group.encode()))
     fold = {group: index % FOLDS for index, group in enumerate(groups)}
@@ -174,7 +206,8 @@ def _rule(usable: Sequence[Reading], names: Sequence[str]) -> Rule:
             for one, table, culprit in zip(usable, tables, culprits, strict=True)
             if fold[one.group] == out
         ]
-    held = held or [(table @ np.ones(len(names)), row) for table, row in zip(tables, culprits, strict=True)]
+    plain = np.arange(len(names) + len(spread)) < len(names)
+    held = held or [(table @ plain, row) for table, row in zip(tables, culprits, strict=True)]
     weights = _weights(list(zip(tables, culprits, strict=True)))
     temperature = min(_TEMPERATURES, key=lambda heat: _loss(held, float(heat)))
     confidences, right = [], []
@@ -183,7 +216,11 @@ def _rule(usable: Sequence[Reading], names: Sequence[str]) -> Rule:
         confidences.append(float(chances.max()))
         right.append(int(chances.argmax()) == culprit)
     return Rule(
-        weights={name: float(f"{weight:.6g}") for name, weight in zip(names, weights, strict=True)},
+        weights={name: float(f"{weight:.6g}") for name, weight in zip(names, weights, strict=False)},
+        agents={
+            names[index]: float(f"{weight:.6g}")
+            for index, weight in zip(spread, weights[len(names) :], strict=True)
+        },
         temperature=float(f"{temperature:.4g}"),
         threshold=_threshold(confidences, right),
         ece=round(reliability(confidences, right)[1], 4),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import random
 
+import msgspec
 import pytest
 
 from masfire.diagnosis.attribute import diagnose
-from masfire.diagnosis.combine import Combiner, Reading, Rule, reliability
+from masfire.diagnosis.combine import Combiner, Reading, Rule, odds_of, reliability
 from masfire.diagnosis.fitted import Fitted, load_fitted
 from masfire.diagnosis.model import Case, Evidence, Finding
 from masfire.diagnosis.sample import sample_of
@@ -51,6 +52,26 @@ def test_the_rule_of_the_layers_that_were_asked_is_used():
     combiner = Combiner.fit(readings())
     assert set(combiner.rule(["good", "other"]).weights) == {"good"}
     assert combiner.rule(["other"]) is None
+
+
+def test_evidence_one_step_late_still_speaks_for_the_agent_and_what_was_learned_for_the_step():
+    draw = random.Random(3)
+    made = []
+    for index in range(60):
+        culprit = draw.randrange(4)
+        scores = {
+            "late": {culprit + 4: 1.0},  # the same agent's next turn
+            "learned": {step: 0.4 if step % 4 in (culprit, (culprit + 1) % 4) else 0.1 for step in range(4)},
+        }
+        agents = ("a", "b", "c", "d") * 2
+        made.append(Reading(tuple(range(8)), scores, culprit, f"task{index % 12}", agents))
+    rule = Combiner.fit(made).rule(["late", "learned"])
+    assert rule.agents["late"] > rule.weights["late"] == 0
+    assert rule.right > 0.9
+    odds = odds_of(rule, made[0].steps, made[0].agents, made[0].scores)
+    assert int(odds.argmax()) == made[0].culprit
+    blind = Combiner.fit([msgspec.structs.replace(one, agents=()) for one in made])
+    assert blind.rule(["late", "learned"]).right < 0.8
 
 
 def test_too_few_runs_are_refused():
