@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+import numpy as np
 import pytest
 
 from masfire.adapters import whowhen
 from masfire.diagnosis.attribute import diagnose
+from masfire.diagnosis.features import Features
 from masfire.diagnosis.fitted import load_fitted
 from masfire.diagnosis.judge import ModelJudge
 from masfire.diagnosis.model import Case, Recognition
 from masfire.diagnosis.recognition import SchemaEvidence
 from masfire.diagnosis.sample import sample_of
-from masfire.diagnosis.scorer import StepScorer
+from masfire.diagnosis.scorer import StepScorer, compared
 from masfire.diagnosis.weak import WeakScorer
 from masfire.errors import UsageError
 from tests.support import logs
@@ -50,6 +53,17 @@ def test_an_unknown_system_is_judged_without_positions(scorer):
     case = cases(30, 31)[0]
     stranger = sample_of(Case(case.trace, case.label, case.group, "another system"))
     assert list(scorer.members(stranger)) == ["stranger"]
+
+
+def test_steps_are_compared_with_their_run_only():
+    sample = sample_of(cases(30, 31)[0])
+    rows = sample.features.rows * 3.0 + 7.0  # another scale and level, as of another system
+    moved = msgspec.structs.replace(
+        sample, features=Features(sample.features.names, rows, sample.features.candidates)
+    )
+    assert compared(moved) == pytest.approx(compared(sample), abs=1e-6)
+    assert np.abs(compared(sample)).max() <= 4.0
+    assert np.abs(compared(sample).mean(axis=0)).max() < 0.5
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"masfire": "scorer/v9"}', '{"masfire": "scorer/v1"}'])
