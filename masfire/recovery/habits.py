@@ -11,6 +11,7 @@ from typing import Any
 from masfire.claims.leaves import spoken
 from masfire.errors import RefusedValue
 from masfire.knowledge.model import Habits, Slot
+from masfire.recovery import doubts
 from masfire.trace.model import USER, Action, Message, Observation, Step, Trace
 from masfire.trace.payload import unpack
 
@@ -25,7 +26,7 @@ DEPTH = 8
 MOST_TEXT = 20_000
 _BACK = 200
 """Steps that are looked through for what an agent was last given."""
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w)")
+_PUNCTUATION = re.compile(r"""(?:```(?:json)?|[\s{}\[\],:="'`])*""", re.IGNORECASE)
 _LABELS = frozenset({"role", "name", "id", "type"})
 
 
@@ -63,29 +64,44 @@ class Input:
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._prose: list[str] = []
-        self._keyed: dict[str, set[float]] = defaultdict(set)
+        self._keyed: dict[str, set[int | float]] = defaultdict(set)
         words: list[str] = []
         for path, leaf in (found for value in values for found in spoken(value)):
             words.append(str(leaf)[:MOST_TEXT].casefold())
             if isinstance(leaf, str):
                 self._prose.append(words[-1])
             elif isinstance(leaf, (int, float)) and path and not isinstance(leaf, bool):
-                self._keyed[str(path[-1])].add(float(leaf))
+                self._keyed[str(path[-1])].add(leaf)
         self._words = "\n".join(words)
 
     def states(self, value: Any) -> bool:
         """Return whether it holds this value as a word of its own, whatever its case."""
         return stated(value, self._words)
 
-    def numbers(self, key: str, taken: Iterable[float]) -> set[float]:
+    def numbers(self, key: str, others: Sequence[Any]) -> set[int | float]:
         """Return the numbers that may be meant by `key`: those under this key, else those of its prose.
 
-        Of the latter, those that are `taken` by other keys are left out; counters of an agent's own state
-        are no prose.
+        Of the latter, those that `others` (of the same proposal) hold are left out; counters of an agent's
+        own state are no prose. Nothing is offered where digits or words may mean yet another number.
         """
         if key in self._keyed:
             return self._keyed[key]
-        return {float(found) for text in self._prose for found in _NUMBER.findall(text)} - set(taken)
+        taken = (other for other in others if isinstance(other, (int, float)))
+        texts = (str(other).casefold() for other in others if isinstance(other, str))
+        return doubts.numbers("\n".join(self._prose), taken, "\n".join(texts))
+
+    def may_mean(self, value: float) -> bool:
+        """Return whether it may state a number in another way (1,250; two dozen; 12.50 as 1250 cents)."""
+        if doubts.Readings(self._words).state(value):
+            return True
+        return doubts.Readings("\n".join(self._prose)).make(value)
+
+    def may_say(self, value: str, known: str) -> bool:
+        """Return whether it may say a text in other words, or does not mean the `known` one it states."""
+        places = [found.span() for found in places_of(known, self._words)]
+        if any(doubts.dismissed(self._words, *place) for place in places):
+            return True
+        return doubts.paraphrased(value, self._words, known) or doubts.reformed(value, known)
 
 
 def habits_of(solved: Iterable[Trace]) -> dict[str, Habits]:
@@ -121,54 +137,88 @@ def instead(slot: Slot, wrong: Any, given: Given, others: Sequence[Any]) -> Any 
     """Return what belongs into a slot whose value the input does not state; None when that is not plain.
 
     It is the only known value of the slot that the input states (of a number slot: the only number) and
-    that no other slot of the same proposal holds.
+    that no other slot of the same proposal holds. Nothing is plain where the input may state the value in
+    another way, or says that the other one is not meant (`masfire.recovery.doubts`).
     """
     told = given.in_(slot.where)
-    if told.states(wrong):
+    if told.states(wrong) or isinstance(wrong, str) != bool(slot.values):
         return None
     if isinstance(wrong, str):
         held = {str(other).casefold() for other in others}
         known = [one for one in slot.values if one.casefold() not in held and told.states(one)]
-        return known[0] if len(known) == 1 else None
-    left = told.numbers(slot.key, (float(other) for other in others if isinstance(other, (int, float))))
+        return known[0] if len(known) == 1 and not told.may_say(wrong, known[0]) else None
+    if told.may_mean(wrong):
+        return None
+    left = told.numbers(slot.key, others)
     if len(left) != 1:
         return None
     (number,) = left
-    return int(number) if isinstance(wrong, int) and number.is_integer() else number
+    return None if isinstance(wrong, int) and isinstance(number, float) else number
 
 
 def mended(text: str, form: str) -> dict[str, Any] | None:
     """Return the object that a malformed JSON text was meant to be, read field by field in a known form.
 
     Every field of the form must be found in the text (quoted any way, after a colon or an equals sign)
-    as a string or a number; None otherwise. Nothing is made up.
+    as a string or a number, and there must be nothing else in it; None otherwise. Nothing is made up,
+    and nothing is lost.
     """
-    skeleton = json.loads(form) if form else None
-    if not isinstance(skeleton, dict) or len(text) > MOST_TEXT:
+    skeleton = object_of(form)
+    if skeleton is None or len(text) > MOST_TEXT:
         return None
-    return _filled(skeleton, text)
+    places: list[tuple[int, int]] = []
+    filled = _filled(skeleton, text, places)
+    return filled if filled is not None and _is_whole(text, places) else None
 
 
-def _filled(skeleton: Mapping[str, Any], text: str) -> dict[str, Any] | None:
+def _filled(skeleton: Mapping[str, Any], text: str, places: list[tuple[int, int]]) -> dict[str, Any] | None:
+    """Return the fields of a form with their values, and add where they were found to `places`."""
     filled: dict[str, Any] = {}
     for key, part in skeleton.items():
-        value = _filled(part, text) if isinstance(part, dict) else _field(key, text)
+        if isinstance(part, dict):
+            value = _filled(part, text, places)
+            places += [found.span() for found in re.finditer(rf"{_named(key)}(?=\{{)", text)]
+        else:
+            value = _field(key, text, places)
         if value is None:
             return None
         filled[key] = value
     return filled
 
 
-def _field(key: str, text: str) -> Any | None:
-    name = rf"""(?:"{re.escape(key)}"|'{re.escape(key)}'|(?<![\w"']){re.escape(key)})\s*[:=]\s*"""
+def _field(key: str, text: str, places: list[tuple[int, int]]) -> Any | None:
     value = r"""(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|(-?\d+(?:\.\d+)?)(?![\w.]))"""
-    found = re.findall(name + value, text)
+    found = list(re.finditer(_named(key) + value, text))
     if len(found) != 1:
         return None
-    double, single, number = found[0]
+    places.append(found[0].span())
+    double, single, number = found[0].groups()
     if number:
         return float(number) if "." in number else int(number)
-    return double or single or None
+    return _unescaped(double or (single or "").replace("\\'", "'").replace('"', '\\"')) or None
+
+
+def _named(key: str) -> str:
+    name = re.escape(key)
+    return rf"""(?:"{name}"|'{name}'|(?<![\w"']){name})\s*[:=]\s*"""
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except ValueError:
+        return ""
+
+
+def _is_whole(text: str, places: Sequence[tuple[int, int]]) -> bool:
+    """Return whether nothing but punctuation stands beside these places, none of which is in another."""
+    end, between = 0, []
+    for start, stop in sorted(places):
+        if start < end:
+            return False
+        between.append(text[end:start])
+        end = stop
+    return all(_PUNCTUATION.fullmatch(part) for part in (*between, text[end:]))
 
 
 # Reading payloads ------------------------------------------------------------------------------------
@@ -191,8 +241,13 @@ def text_of(step: Step) -> str:
 
 def stated(value: Any, text: str) -> bool:
     """Return whether a casefolded text holds a value as a word of its own."""
+    return next(places_of(value, text), None) is not None
+
+
+def places_of(value: Any, text: str) -> Iterator[re.Match[str]]:
+    """Return where a casefolded text holds a value as a word of its own."""
     wanted = str(value).strip().casefold()
-    return bool(wanted) and bool(re.search(rf"(?<![\w.]){re.escape(wanted)}(?!\w)", text))
+    return re.finditer(rf"(?<![\w.]){re.escape(wanted)}(?!\w)", text) if wanted else iter(())
 
 
 def scalars(value: Any) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from masfire.errors import RefusedValue
 from masfire.knowledge.model import ACCEPTED, Habits, MistakeNote
 from masfire.knowledge.notebook import ADVICE, Notebook
+from masfire.recovery import doubts
 from masfire.recovery.habits import (
     DEPTH,
     KINDS,
@@ -19,6 +20,7 @@ from masfire.recovery.habits import (
     mapped,
     mended,
     object_of,
+    places_of,
     scalars,
     stated,
     text_of,
@@ -62,14 +64,19 @@ class Rewriter:
     is, for the contracts to judge:
 
     - its value is stated neither by the user nor by a successful tool result, and exactly one other value
-      of that key is *confirmed*: some earlier message or call gave it, and the user or a tool states it
+      of that key is *confirmed*: another agent's message or call gave it, and the user or a tool states it
       (of a role whose habits are known only in slots that it copies: counters are left alone);
     - the note's *habits* say that in solved runs this role always copied that slot, its value is not in
       what the role was given now, and exactly one value is that the slot is known to take (for a number
       slot: exactly one number) and that no other slot of the proposal holds.
 
+    In doubt nothing changes: where the value may be stated in another way (other digits, words, forms, a
+    sum), be the agent's own decision, or belong to one of several objects of a list, see
+    `masfire.recovery.doubts`.
+
     A JSON text that is broken is read field by field when the role's JSON always had one form and every
-    field of it is there. A recorded tool call is never renamed, and no field is ever added.
+    field of it, and nothing else, is there. A recorded tool call is never renamed, and no field is ever
+    added.
 
     Use it twice: as an interceptor before the governor, by which it follows the run, and as the
     governor's `rewrite`::
@@ -137,6 +144,7 @@ class Rewriter:
         if practised is not None:
             value = _mended(value, practised.habits or Habits(), functools.partial(done, note=practised))
         others = [scalar for _, scalar in scalars(value)]
+        several = doubts.listed(value)
 
         slots = (
             {slot.key: slot for slot in practised.habits.slots if slot.kind == kind}
@@ -145,9 +153,9 @@ class Rewriter:
         )
 
         def put_right(key: str, wrong: Any) -> Any:
-            if isinstance(wrong, bool) or (slots is not None and key not in slots):
+            if isinstance(wrong, bool) or key in several or (slots is not None and key not in slots):
                 return wrong
-            found = sources.instead(key, wrong) if sources is not None else None
+            found = sources.instead(key, wrong, agent, others) if sources is not None else None
             if found is not None and curing is not None:
                 return done(key, wrong, *found, curing)
             if slots is None or given is None or practised is None:
@@ -183,7 +191,8 @@ class Sources:
 
     def __init__(self, history: Sequence[Step]) -> None:
         told: list[str] = []
-        self._given: dict[str, list[tuple[Any, int]]] = {}
+        self._given: dict[str, list[tuple[Any, int, str]]] = {}
+        self._several: set[str] = set()
         for step in history:
             try:
                 value = step.value
@@ -195,26 +204,47 @@ class Sources:
             ):
                 told.append(text_of(step).casefold())
             if step.kind in KINDS:
-                mapped(value, functools.partial(self._give, step.step), DEPTH)
+                mapped(value, functools.partial(self._give, step.step, step.agent), DEPTH)
+                self._several |= doubts.listed(value)
         self._stated = "\n".join(told)
 
-    def _give(self, step: int, key: str, value: Any) -> Any:
-        self._given.setdefault(key, []).append((value, step))
+    def _give(self, step: int, agent: str, key: str, value: Any) -> Any:
+        self._given.setdefault(key, []).append((value, step, agent))
         return value
 
     def states(self, value: Any) -> bool:
         """Return whether the user or a successful tool result holds this value as a word of its own."""
         return stated(value, self._stated)
 
-    def instead(self, key: str, wrong: Any) -> tuple[Any, int] | None:
-        """Return the one confirmed other value of `key` with its step; None when there is no such one."""
-        if isinstance(wrong, bool) or wrong is None or self.states(wrong):
+    def instead(self, key: str, wrong: Any, agent: str, beside: Sequence[Any] = ()) -> tuple[Any, int] | None:
+        """Return the one confirmed other value of `key` with its step; None when there is no such one.
+
+        What the agent itself gave before does not count (a next page, another try), nor does anything
+        when yet another value was given; `beside` are the other values of the same proposal.
+        """
+        if isinstance(wrong, bool) or wrong is None or key in self._several or self.states(wrong):
             return None
-        found: dict[str, tuple[Any, int]] = {}
-        for value, step in self._given.get(key, ()):
-            if type(value) is type(wrong) and value != wrong and self.states(value):
-                found.setdefault(str(value), (value, step))
-        return next(iter(found.values())) if len(found) == 1 else None
+        others = [(value, step) for value, step, giver in self._given.get(key, ()) if giver != agent]
+        rivals = {str(value): (value, step) for value, step in reversed(others) if value != wrong}
+        if len(rivals) != 1:
+            return None
+        ((value, step),) = rivals.values()
+        if type(value) is not type(wrong) or not self.states(value):
+            return None
+        return None if self._doubts(wrong, value, beside) else (value, step)
+
+    def _doubts(self, wrong: Any, right: Any, beside: Sequence[Any]) -> bool:
+        """Return whether `wrong` may be right after all: said another way, made from others, or decided."""
+        if isinstance(wrong, str):
+            if doubts.choice(wrong) or doubts.choice(right) or doubts.reformed(wrong, right):
+                return True
+            places = [found.span() for found in places_of(right, self._stated)]
+            if any(doubts.dismissed(self._stated, *place) for place in places):
+                return True
+            return doubts.paraphrased(wrong, self._stated, right)
+        if doubts.Readings(self._stated).may_mean(wrong):
+            return True
+        return doubts.derived(wrong, [right, *(one for one in beside if one != wrong)])
 
 
 def rewriter(source: Notebook | Iterable[MistakeNote], *, role: str = "") -> Rewriter:
