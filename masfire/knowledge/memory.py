@@ -129,7 +129,7 @@ class Memory:
             for recall in found
             if recall.similarity >= self.settings.threshold and (not fault or recall.schema.fault == fault)
         ]
-        return self._mark(self._diverse(found)[:k])
+        return self._mark(self._diverse(found, k))
 
     def recognize(self, trace: Trace) -> Sequence[Recognition]:
         """Return known errors that steps of this (blind) trace show, the surest first.
@@ -298,10 +298,12 @@ class Memory:
         found = [(self._entries[number], float(scores[number])) for number in best(scores, k)]
         return [Recall(entry, score) for entry, score in found if entry is not None]
 
-    def _diverse(self, found: list[Recall]) -> list[Recall]:
+    def _diverse(self, found: list[Recall], most: int) -> list[Recall]:
         kept: list[Recall] = []
         origins: Counter[str] = Counter()
         for recall in found:
+            if len(kept) == most:
+                break
             origin = next((source.origin for source in recall.schema.evidence if source.origin), "")
             if origin and origins[origin] >= self.settings.quota:
                 continue

@@ -105,12 +105,16 @@ class LexicalIndex:
 
 
 class VectorIndex:
-    """Cosine similarity over unit vectors, one pass over the matrix a query."""
+    """Cosine similarity over unit vectors.
+
+    Kept one dimension after the other, so that a query that is zero in most dimensions (a hashed bag of
+    words is) costs only the others.
+    """
 
     def __init__(self, dimensions: int) -> None:
         import numpy as np
 
-        self._rows = np.zeros((64, dimensions), dtype=np.float32)
+        self._columns = np.zeros((dimensions, 64), dtype=np.float32)
         self._size = 0
 
     def __len__(self) -> int:
@@ -121,26 +125,36 @@ class VectorIndex:
         import numpy as np
 
         needed = self._size + len(vectors)
-        if needed > len(self._rows):
-            grown = np.zeros((max(needed, 2 * len(self._rows)), self._rows.shape[1]), dtype=np.float32)
-            grown[: self._size] = self._rows[: self._size]
-            self._rows = grown
-        self._rows[self._size : needed] = vectors
+        dimensions, room = self._columns.shape
+        if needed > room:
+            grown = np.zeros((dimensions, max(needed, 2 * room)), dtype=np.float32)
+            grown[:, : self._size] = self._columns[:, : self._size]
+            self._columns = grown
+        self._columns[:, self._size : needed] = np.asarray(vectors).T
         self._size = needed
 
     def remove(self, number: int) -> None:
         """Leave a row out of all later answers (it becomes similar to nothing)."""
-        self._rows[number] = 0.0
+        self._columns[:, number] = 0.0
 
     def row(self, number: int) -> Any:
         """Return one stored vector, shape (dimensions,)."""
-        return self._rows[number]
+        return self._columns[:, number].copy()
 
     def scores(self, query: Any) -> Any:
         """Return the cosine of `query`, shape (dimensions,), with each row: float32 in -1..1."""
         import numpy as np
 
-        return np.einsum("ij,j->i", self._rows[: self._size], query)  # twice as fast as BLAS here: one pass
+        columns = self._columns[:, : self._size]
+        used = np.flatnonzero(query)
+        if len(used) > len(query) // 2:
+            return np.asarray(query, dtype=np.float32) @ columns
+        total = np.zeros(self._size, dtype=np.float32)
+        part = np.empty_like(total)
+        for dimension in used:
+            np.multiply(columns[dimension], np.float32(query[dimension]), out=part)
+            total += part
+        return total
 
 
 def best(scores: Any, k: int) -> Sequence[int]:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,3 +88,19 @@ def test_the_default_embedding_is_deterministic_and_of_unit_length(texts):
     lengths = np.linalg.norm(vectors, axis=1)
     for text, length in zip(texts, lengths, strict=True):
         assert length < 1e-6 if not words_of(text) else abs(length - 1) < 1e-5 or length == 0
+
+
+@pytest.mark.parametrize("used", [3, 40])
+def test_vectors_give_the_product_for_sparse_and_dense_queries(used: int) -> None:
+    rng = np.random.default_rng(used)
+    rows = rng.standard_normal((200, 40)).astype(np.float32)
+    query = np.zeros(40, dtype=np.float32)
+    query[:used] = rng.standard_normal(used)
+    index = VectorIndex(40)
+    index.add(rows[:1])
+    index.add(rows[1:])
+    index.remove(7)
+    expected = rows @ query
+    expected[7] = 0.0
+    np.testing.assert_allclose(index.scores(query), expected, atol=1e-5)
+    np.testing.assert_array_equal(index.row(9), rows[9])
