@@ -26,7 +26,8 @@ DEPTH = 8
 MOST_TEXT = 20_000
 _BACK = 200
 """Steps that are looked through for what an agent was last given."""
-_PUNCTUATION = re.compile(r"""(?:```(?:json)?|[\s{}\[\],:="'`])*""", re.IGNORECASE)
+_FENCE = re.compile(r"```(?:json)?", re.IGNORECASE)
+_PUNCTUATION = re.compile(r"""[\s{}\[\],:="'`]*""")
 _LABELS = frozenset({"role", "name", "id", "type"})
 
 
@@ -218,7 +219,7 @@ def _is_whole(text: str, places: Sequence[tuple[int, int]]) -> bool:
             return False
         between.append(text[end:start])
         end = stop
-    return all(_PUNCTUATION.fullmatch(part) for part in (*between, text[end:]))
+    return all(_PUNCTUATION.fullmatch(_FENCE.sub("", part)) for part in (*between, text[end:]))
 
 
 # Reading payloads ------------------------------------------------------------------------------------

@@ -87,6 +87,7 @@ def test_a_value_of_another_type_is_no_correction(wrong: Any, where: tuple[str, 
         '{"kind":"order","quantity":5,"item":"black pens","city":"Rome","express":true',  # another field
         '{"kind":"order","item":"pens, quantity: 6","city":"Rome"',  # the field is in another one's text
         "{'kind':'order','quantity':5,'item':'men's shoes','city':'Rome'}",
+        '{"kind":"order","quantity":5,"item":"black pens","city":"Rome"' + "`" * 15_000 + "x",
     ],
 )
 def test_what_else_a_broken_json_says_is_not_dropped(broken: str) -> None:
