@@ -81,7 +81,7 @@ def patch_runner(module: ModuleType) -> Undo:
             return run(task, retry_policy, configurable)
         if note.view.kind == "function":
             task = greeted(note, task, _submit(recorder, note, greeting(note, task)))
-        if note.view.board.has_mail:
+        if not note.view.direct and note.view.board.has_mail:
             task = enter(note, task)
         actor, produced, inner = ACTOR.set(note.actor), PRODUCED.set(note.produced), TASK.set(note)
         try:
@@ -103,7 +103,7 @@ def patch_runner(module: ModuleType) -> Undo:
             return await arun(task, retry_policy, stream, **more)
         if note.view.kind == "function":
             task = greeted(note, task, await _asubmit(recorder, note, greeting(note, task)))
-        if note.view.board.has_mail:
+        if not note.view.direct and note.view.board.has_mail:
             task = enter(note, task)
         actor, produced, inner = ACTOR.set(note.actor), PRODUCED.set(note.produced), TASK.set(note)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections import deque
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -44,9 +45,30 @@ class State:
     def __init__(self, run: Recorder) -> None:
         self.run = run
         self.tasks: dict[str, TaskNote] = {}
-        self.origin: dict[str, tuple[int, Any]] = {}
+        self._origin: dict[str, tuple[int, Any]] = {}
+        self._steps: dict[int, int] = {}
+        self._kept: dict[int, Any] = {}
         self.boards: dict[tuple[str, str], Board] = {}
         self.views: dict[int, View] = {}
+
+    def stems(self, message: Any, step: int) -> None:
+        """Remember that `message` was sent by step `step` (-1: one that was not recorded)."""
+        before = self._origin.get(message.id)
+        if before is not None:
+            self._steps.pop(id(before[1]), None)  # another object with the same id has taken its place
+        self._origin[message.id] = (step, message)
+        self._kept[id(message)] = message  # while it lives, its address is its own
+        self._steps[id(message)] = step
+
+    def causes(self, messages: list[Any]) -> set[int]:
+        """Return the recorded steps that sent these messages (a list may hold other things as well)."""
+        # By their addresses, which does not touch them: mostly they are the very objects that were sent.
+        steps: set[Any] = set(map(self._steps.get, map(id, messages)))
+        if None in steps:
+            found = [self._origin.get(getattr(message, "id", "")) for message in messages]
+            steps = {sent[0] for sent in found if sent is not None}
+        steps.discard(-1)
+        return steps
 
 
 def state_of(run: Recorder) -> State:
@@ -81,13 +103,21 @@ class Board:
     def __init__(self) -> None:
         self.wakers: dict[str, list[int]] = {}
         self.known: dict[str, Any] = {}
-        self.writers: dict[str, tuple[int, list[int]]] = {}
+        self.writers: dict[str, tuple[int, tuple[int, ...]]] = {}
         self.sends: dict[int, tuple[Any, int]] = {}
         self.pending: dict[str, list[Pending]] = {}
         self.hidden: dict[str, set[str]] = {}
         self.overrides: dict[tuple[str, str], tuple[Any, Any]] = {}
         self.redeliver: dict[str, deque[Any]] = {}
         self.forced = False
+
+    def wrote(self, names: Iterable[str], superstep: int, index: int) -> None:
+        """Remember that step `index` wrote these channels, with others of its superstep."""
+        writers = self.writers
+        alone = (superstep, (index,))
+        for name in names:
+            last = writers.get(name)
+            writers[name] = alone if last is None or last[0] != superstep else (superstep, (*last[1], index))
 
     @property
     def has_mail(self) -> bool:
@@ -298,14 +328,10 @@ class TaskNote:
             found.update(board.wakers.get(task.name, ()))
         given = task.input
         if type(given) is dict:
-            writers, origin = board.writers, view.state.origin
+            writers = board.writers
             for channel, value in given.items():
                 if type(value) is list and value and hasattr(value[-1], "id"):
-                    try:  # messages, as a rule: asking for their id straight takes half the time
-                        read = [origin.get(message.id) for message in value[-READ_BACK:]]
-                    except AttributeError:
-                        read = [origin.get(getattr(item, "id", "")) for item in value[-READ_BACK:]]
-                    found.update([step[0] for step in read if step is not None and step[0] >= 0])
+                    found |= view.state.causes(value[-READ_BACK:])
                 elif self.packet is None:
                     wrote = writers.get(channel)
                     if wrote is not None:

@@ -77,25 +77,19 @@ def _untouched(note: TaskNote, task: Any, offer: Offer, step: Step) -> None:
         wakers = board.wakers
         for node in offer.targets:
             wakers.setdefault(node, []).append(index)
-        superstep, writers = view.loop.step, board.writers
-        for name in offer.parts if plain is None else plain:
-            wrote = writers.get(name)
-            if wrote is not None and wrote[0] == superstep:
-                wrote[1].append(index)
-            else:
-                writers[name] = (superstep, [index])
+        board.wrote(offer.parts if plain is None else plain, view.loop.step, index)
     run = view.run
     announced = run.watched or run.calls or note.agent == USER
     if plain is not None and not announced:
         return
-    origin = view.state.origin
+    stems = view.state.stems
     for name, part in offer.parts.items():
         if part.converted and offer.send is None:  # the reducer would make others, under other ids
             kept = [write for write in task.writes if write[0] != name]
             task.writes.clear()
             task.writes.extend([(name, part.known + (part.messages or [])), *kept])
         for message in part.messages or ():
-            origin[message.id] = (index, message)
+            stems(message, index)
             board.known[message.id] = message
             if getattr(message, "tool_calls", None):
                 _claim_unasked(note, message)
@@ -187,10 +181,10 @@ def _carry_state(note: TaskNote, task: Any, offer: Offer) -> None:
         index = copy.step.step
         for found in copy.messages.values():
             for message in found:
-                view.state.origin[message.id] = (index, message)
+                view.state.stems(message, index)
                 board.known[message.id] = message
         for name in offer.parts:
-            board.writers[name] = (view.loop.step, [index])
+            board.writers[name] = (view.loop.step, (index,))
         for reader in copy.to:
             node = view.node_of(reader)
             seen[reader] = seen.get(reader, 0) + 1

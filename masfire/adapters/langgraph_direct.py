@@ -46,16 +46,20 @@ def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
             targets.append(channel.node)
         elif kind == SENDS:
             return False
-    if targets:
+    to: tuple[str, ...]
+    if len(targets) == 1:
+        to = (view.prefix + targets[0],)
+    elif targets:
         targets.sort()  # LangGraph keeps edges in a set
-        prefix = view.prefix
-        to = tuple([prefix + node for node in targets])
+        to = tuple([view.prefix + node for node in targets])
     elif plain:
         to = (view.beyond,)
     else:
         return True
     parents = tuple(sorted(set(note.produced))[-PARENTS:]) if note.produced else note.parents
-    body = Message(to, (_is_mere_text(said) and pack_flat(plain)) or pack_content(plain), "graph")
+    body = Message(
+        to, ((not said or _is_mere_text(said)) and pack_flat(plain)) or pack_content(plain), "graph"
+    )
     index = recorder.submit(note.agent, body, parents=parents)[0].step
     board = view.board
     wakers = board.wakers
@@ -64,15 +68,9 @@ def tell(recorder: Recorder, note: TaskNote, task: Any) -> bool:
             wakers[node].append(index)
         else:
             wakers[node] = [index]
-    superstep, writers = view.loop.step, board.writers
-    for name in plain:
-        wrote = writers.get(name)
-        if wrote is not None and wrote[0] == superstep:
-            wrote[1].append(index)
-        else:
-            writers[name] = (superstep, [index])
+    board.wrote(plain, view.loop.step, index)
     for message in said:
-        view.state.origin[message.id] = (index, message)
+        view.state.stems(message, index)
         board.known[message.id] = message
     if recorder.calls:
         known = provenance.of(recorder)

@@ -25,7 +25,7 @@ def current() -> Recorder | None:
     if not _active or ASIDE.get():
         return None
     run = _RUN.get()
-    if run is not None and not run.finished:
+    if run is not None and run._end is None:  # asked several times a step, so without the property
         return run
     return _active[0] if len(_active) == 1 else None
 

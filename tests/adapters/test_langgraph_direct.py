@@ -15,8 +15,11 @@ from langgraph.graph.message import add_messages
 
 from masfire import session
 from masfire.adapters import langgraph
+from masfire.adapters.langgraph_board import Board
+from masfire.adapters.langgraph_board import State as Memory
+from masfire.recorder import Recorder
 from masfire.trace.io import read_trace
-from masfire.trace.model import Step
+from masfire.trace.model import Header, Step
 
 
 class State(TypedDict, total=False):
@@ -103,3 +106,28 @@ def test_a_secret_in_an_agents_name_is_found(tmp_path: Path) -> None:
     graph.add_edge(START, "sk-abcdefghijklmnop")
     _steps(graph.compile(), tmp_path / "t.jsonl")
     assert b"sk-abcdefghijklmnop" not in (tmp_path / "t.jsonl").read_bytes()
+
+
+def test_a_message_stems_from_the_last_step_that_sent_one_of_its_id() -> None:
+    state = Memory(Recorder(Header(run="r")))
+    first, other = AIMessage("one", id="m1"), AIMessage("two", id="m2")
+    state.stems(first, 3)
+    state.stems(other, 4)
+    assert state.causes([first, other]) == {3, 4}
+    corrected = AIMessage("one, corrected", id="m1")
+    state.stems(corrected, 5)
+    state.stems(other, 6)
+    read_back = AIMessage("two", id="m2")  # as a checkpointer gives it: another object
+    assert state.causes([first]) == state.causes([corrected]) == {5}
+    assert state.causes([read_back, first, AIMessage("new", id="m3"), "text", None]) == {5, 6}
+    state.stems(AIMessage("lost", id="m2"), -1)
+    assert state.causes([other, read_back]) == set()
+
+
+def test_channels_remember_all_writers_of_one_superstep() -> None:
+    board = Board()
+    board.wrote(["order", "turn"], 1, 4)
+    board.wrote(["turn"], 1, 5)
+    assert board.writers == {"order": (1, (4,)), "turn": (1, (4, 5))}
+    board.wrote(["order"], 2, 6)
+    assert board.writers["order"] == (2, (6,))
