@@ -5,7 +5,7 @@
 
 DIR holds `algorithm_generated/*.json` and `hand_crafted/*.json`. No feature uses the gold answer. Within
 each fold the weight of the learner over agents is decided by inner folds; everything else is fixed, but was
-picked among about 100 variants on these logs: cross-validated figures are a few points optimistic, those of
+picked among about 200 variants on these logs: cross-validated figures are a few points optimistic, those of
 --train/--test on unseen questions are not. Candidates are all turns but the user's and terminals'.
 
 Two controls: `permuted_labels` learns from culprits drawn at random (a new draw each fold and shuffle, many
