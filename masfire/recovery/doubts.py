@@ -19,8 +19,10 @@ from masfire.claims.numerals import STARTS, VULGAR, spelled
 
 MOST_COMBINED = 30
 """Numbers that sums and products are looked for among; of more, any number is one by chance."""
-MOST_TEXT = 200_000
+MOST_TEXT = 100_000
 """Characters that are read; a longer text may mean anything."""
+MOST_VALUE = 200
+"""Characters of a value; a longer one is prose, which says what it likes."""
 _TOKEN = re.compile(rf"\d{{1,3}}(?:[ \u00a0\u202f]\d{{3}})+(?![\w])|\d+(?:[.,'\u2019]\d+)*|[{VULGAR}]")
 _SEPARATORS = re.compile(r"[.,'\u2019 \u00a0\u202f]")
 _BEFORE = re.compile(r"(?:^|[\s($\u20ac\u00a3\"'\u201c=])$")
@@ -155,6 +157,8 @@ def paraphrased(value: str, text: str, known: str = "") -> bool:
 
     Half of its words stand in the text (other endings and accents count), or its initials do.
     """
+    if len(value) > MOST_VALUE or len(text) > MOST_TEXT:
+        return True
     rest = folded(text).replace(folded(known), " ") if known else folded(text)
     there = set(_WORD.findall(rest))
     words = [word for word in _WORD.findall(folded(value)) if len(word) > 2]
@@ -168,6 +172,8 @@ def paraphrased(value: str, text: str, known: str = "") -> bool:
 
 def reformed(one: str, other: str) -> bool:
     """Return whether two texts may be one thing in two forms: a date, a phone number, a code, a spelling."""
+    if max(len(one), len(other)) > MOST_VALUE:
+        return True
     left, right = folded(one), folded(other)
     digits, more = ({int(run[:18]) for run in re.findall(r"\d+", text)} for text in (left, right))
     if digits & more:

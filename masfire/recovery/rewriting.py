@@ -238,7 +238,7 @@ class Sources:
         if isinstance(wrong, str):
             if doubts.choice(wrong) or doubts.choice(right) or doubts.reformed(wrong, right):
                 return True
-            places = [found.span() for found in places_of(right, self._stated)]
+            places = places_of(right, self._stated)
             if any(doubts.dismissed(self._stated, *place) for place in places):
                 return True
             return doubts.paraphrased(wrong, self._stated, right)

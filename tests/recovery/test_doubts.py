@@ -10,9 +10,9 @@ import pytest
 from masfire.knowledge.model import Slot
 from masfire.recovery import Rewriter
 from masfire.recovery.doubts import Readings, listed, reformed
-from masfire.recovery.habits import Given, instead, mended
-from masfire.trace.model import Step
-from tests.recovery.test_habits import HABITS, history, reading, righted
+from masfire.recovery.habits import MOST_SCALARS, Given, habits_of, instead, mended
+from masfire.trace.model import End, Header, Step, Trace
+from tests.recovery.test_habits import HABITS, history, reading, righted, told
 from tests.recovery.test_rewriting import NOTE, call, said
 
 FORM = HABITS["reader"].form
@@ -41,8 +41,8 @@ FORM = HABITS["reader"].form
     ],
 )
 def test_a_number_that_may_be_said_in_another_way_stays(mail: str, quantity: float) -> None:
-    told = reading(quantity, "black pens", "Rome")
-    assert righted(told, *history(mail)) == told
+    said_before = reading(quantity, "black pens", "Rome")
+    assert righted(said_before, *history(mail)) == said_before
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_number_that_may_be_said_in_another_way_stays(mail: str, quantity: flo
     ],
 )
 def test_a_text_that_may_be_said_in_another_way_stays(mail: str, item: str, city: str) -> None:
-    told = reading(5, item, city)
-    assert righted(told, *history(mail)) == told
+    said_before = reading(5, item, city)
+    assert righted(said_before, *history(mail)) == said_before
 
 
 def test_long_numbers_are_exact() -> None:
@@ -146,6 +146,13 @@ def test_of_several_objects_none_is_taken_for_another() -> None:
     messages = {"messages": [{"content": '{"quantity":8}'}, {"content": '{"quantity":8}'}]}
     assert listed(messages) == set()
     assert listed({"items": items}) == {"item", "quantity"}
+
+
+def test_data_that_is_passed_on_makes_no_habit() -> None:
+    rows = {f"row {n}": f"value {n}" for n in range(20_000)}  # took two minutes
+    steps = (told("user", "reader", rows, 0), told("reader", "clerk", rows, 1, 0))
+    run = Trace(Header(run="r", system="s"), steps, end=End("completed", success=True, steps=2))
+    assert len(habits_of([run] * 3)["reader"].slots) <= MOST_SCALARS
 
 
 def test_slips_are_no_doubts() -> None:
