@@ -36,7 +36,10 @@ def read(runs: str | Path, annotations: str | Path) -> list[Imported]:
     data = read_json(annotations)
     if not recognizes(data):
         raise unread.shape(data)
-    notes = {str(one["trajectory_id"]): one for one in read_runs(data, unread)}
+    for place, annotation in enumerate(read_runs(data, unread)):
+        if "trajectory_id" not in annotation:
+            raise unread.problem(f"annotation {place} lacks `trajectory_id`")
+    notes = {str(one["trajectory_id"]): one for one in data}
     labelled = []
     for one in imported:
         note = notes.pop(one.group, None)
@@ -55,7 +58,7 @@ def _label(note: dict[str, Any], run: Imported, unread: Unread) -> Label:
         root = str(note["root_cause"]["failure_id"])
         failure = next(one for one in note["failures"] if str(one["failure_id"]) == root)
         place = int(failure["step_number"]) - 1
-    except (KeyError, TypeError, ValueError, StopIteration):
+    except (KeyError, TypeError, ValueError, OverflowError, StopIteration):
         raise unread.problem(f"{where} has no failure that its root cause names") from None
     if not 0 <= place < len(run.begins):
         raise unread.problem(f"{where} blames step {place + 1} of {len(run.begins)}")

@@ -88,7 +88,10 @@ class Conversation:
             self._result(message)
             return
         agent = {"assistant": self.agent, "user": USER}.get(role, "system")
-        calls = list(message.get("tool_calls") or ())
+        said = message.get("tool_calls") or []
+        calls = list(said) if isinstance(said, list) else []
+        if calls != said:
+            self.ignored["tool calls that are no list"] += 1
         if message.get("function_call"):
             calls.append({"function": message["function_call"]})
         if content not in (None, "") or not calls:

@@ -51,6 +51,11 @@ def _run(run: dict[str, Any], index: int, unread: Unread, system: str) -> Import
     info = run.get("info")
     task = info.get("task") if isinstance(info, dict) else None
     task = task if isinstance(task, dict) else {}
+    for key in ("actions", "outputs"):
+        if not isinstance(task.get(key, []), list):
+            raise unread.problem(f"`info.task.{key}` of run {index} must be a list")
+    if not all(isinstance(one, dict) and "name" in one for one in task.get("actions", [])):
+        raise unread.problem(f"an expected action of run {index} has no `name`")
     name = f"{run['task_id']}-{run.get('trial', 0)}"
     header = Header(
         run=f"{system}-{name}",

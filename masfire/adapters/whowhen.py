@@ -10,7 +10,7 @@ from typing import Any
 from masfire.adapters.imported import Imported, Unread, read_json, trace_of_messages
 from masfire.diagnosis.model import Label
 
-_PARENTHESIS = re.compile(r"\s*\(([^()]*)\)\s*$")
+_PARENTHESIS = re.compile(r"\(([^()]*)\)$")
 _KNOWN_KEYS = frozenset(
     {
         "is_correct", "is_corrected", "question", "question_ID", "level", "ground_truth", "history",
@@ -77,9 +77,14 @@ def convert(data: Any, *, where: str = "") -> Imported:
 def speaker(turn: dict[str, Any], *, named: bool) -> tuple[str, str]:
     """Return (agent, detail) of a turn: the name, and what stood in its parenthesis."""
     raw = str((turn.get("name") if named else turn.get("role")) or turn.get("role") or "unknown")
-    found = _PARENTHESIS.search(raw)
-    agent = raw[: found.start()] if found else raw
-    return ("user" if agent.lower() == "human" else agent), found.group(1) if found else ""
+    agent, detail = _parted(raw)
+    return ("user" if agent.lower() == "human" else agent), detail
+
+
+def _parted(raw: str) -> tuple[str, str]:
+    """Return a name without the parenthesis at its end, and what stands in that."""
+    found = _PARENTHESIS.search(raw.rstrip())
+    return (raw[: found.start()].rstrip(), found.group(1)) if found else (raw, "")
 
 
 def _turn(turn: dict[str, Any], *, named: bool) -> dict[str, Any]:
@@ -94,9 +99,9 @@ def _turn(turn: dict[str, Any], *, named: bool) -> dict[str, Any]:
 def _label(data: dict[str, Any], history: list[Any], unread: Unread) -> Label:
     try:
         step = int(data["mistake_step"])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise unread.problem("`mistake_step` must be a number (as text)") from None
     if not 0 <= step < len(history):
         raise unread.problem(f"`mistake_step` is {step}, but history has {len(history)} turns (0-based)")
-    agent = _PARENTHESIS.sub("", str(data.get("mistake_agent", "")))
+    agent, _ = _parted(str(data.get("mistake_agent", "")))
     return Label(agent=agent, step=step, reason=str(data.get("mistake_reason", "")), source="Who&When")

@@ -112,3 +112,48 @@ def test_shapes_are_recognised_and_unknown_ones_refused(tmp_path):
     (tmp_path / "e.json").write_text("[" * 100_000)
     with pytest.raises(UsageError, match="no JSON file"):
         foreign.read_runs(tmp_path / "e.json")
+
+
+@pytest.mark.parametrize("step", [float("inf"), float("nan"), None, [], "9" * 5_000])
+def test_a_step_that_is_no_number_is_said_and_nothing_crashes(step):
+    with pytest.raises(UsageError, match="mistake_step"):
+        whowhen.convert({**logs.whowhen(), "mistake_step": step})
+
+
+def test_blanks_in_a_name_are_read_in_linear_time():
+    data = logs.whowhen(hand=True)
+    blanks = "A" + " " * 1_000_000 + "b"  # took half an hour
+    data["history"][1]["role"] = data["mistake_agent"] = blanks
+    run = whowhen.convert(data)
+    assert (run.trace.steps[1].agent, run.label.agent) == (blanks, blanks)
+
+
+@pytest.mark.parametrize("calls", [5, "now", {"a": 1}])
+def test_tool_calls_of_another_shape_are_counted(calls):
+    run = chatlog.convert([{"role": "assistant", "content": "hi", "tool_calls": calls}])
+    assert run.ignored == {"tool calls that are no list": 1}
+
+
+@pytest.mark.parametrize("task", [{"actions": 5}, {"outputs": "x"}, {"actions": ["x"]}, {"actions": [{}]}])
+def test_expectations_of_another_shape_are_refused(task):
+    with pytest.raises(UsageError, match="run 0"):
+        taubench.convert([{"task_id": 1, "reward": 0, "traj": [], "info": {"task": task}}])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda notes: notes.append({"failures": [], "root_cause": {}}),
+        lambda notes: notes[0]["failures"][0].update(step_number=float("inf")),
+    ],
+)
+def test_a_damaged_annotation_says_what_is_wrong(tmp_path, change):
+    run = {"task_id": 7, "reward": 0, "traj": [{"role": "user", "content": "Hi"}], "info": {}}
+    failure = {"failure_id": "f", "step_number": 1}
+    notes = [{"trajectory_id": "7", "failures": [failure], "root_cause": {"failure_id": "f"}}]
+    change(notes)
+    runs, labels = tmp_path / "runs.json", tmp_path / "labels.json"
+    runs.write_text(json.dumps([run]))
+    labels.write_text(json.dumps(notes))
+    with pytest.raises(UsageError):
+        agentrx.read(runs, labels)
