@@ -12,17 +12,15 @@ from masfire.cli import EXIT_CODES
 from masfire.cli.options import EXISTING, formatted, print_json
 
 if TYPE_CHECKING:
-    from masfire.adapters.imported import Imported
     from masfire.campaign.confirm import Confirmed
     from masfire.cli.diagnosing import Diagnosed
-    from masfire.diagnosis.model import Attribution
 
 FOLDER = click.Path(exists=True, file_okay=False)
 _FORMS = ("auto", "trace", "whowhen", "taubench", "chat")
 
 
 @click.command(name="diagnose", epilog=EXIT_CODES)
-@click.argument("traces", metavar="TRACE...", nargs=-1, type=EXISTING)
+@click.argument("traces", metavar="TRACE|DIR...", nargs=-1, type=click.Path(exists=True))
 @click.option(
     "--contracts", "named", multiple=True, metavar="FILE|DIR|PACK",
     help="Blame steps that break these contracts ('all': every shipped pack); repeatable.",
@@ -32,7 +30,7 @@ _FORMS = ("auto", "trace", "whowhen", "taubench", "chat")
     help='What should have been done: {"actions": [{"name", "kwargs"}], "outputs": [...]}.',
 )  # fmt: skip
 @click.option("--clean", multiple=True, type=EXISTING, metavar="TRACE",
-              help="A good run of the same task and seed to compare with; repeatable.")  # fmt: skip
+              help="A good run of the same system, task and seed to compare with; repeatable.")  # fmt: skip
 @click.option("--runs", type=FOLDER, metavar="DIR",
               help="Repeats of the task: what only failed ones do is suspect.")  # fmt: skip
 @click.option("--memory", metavar="FILE|URL",
@@ -79,7 +77,11 @@ def command(
     Without a model: from broken contracts, expected calls, a clean twin, repeats of the task, known
     errors, the origin of the answer's facts, and a step scorer learned from your own runs. Says so when
     it does not know. With --confirm the failed run is repeated with a suspect as its clean twin has it:
-    the blame is confirmed when that run passes.
+    the blame is confirmed when that run passes. Of a folder the runs that did not pass are diagnosed.
+
+    \b
+    Exit code 0 when every culprit is known, 3 when one is not, 2 when a file could not be diagnosed;
+    the other files are diagnosed all the same.
 
     \b
     Examples:
@@ -88,8 +90,13 @@ def command(
       masfire diagnose bad.jsonl --scorer scorer.json --memory .masfire/memory.sqlite --format json
       masfire diagnose results/first/traces/0a1b.jsonl --confirm results/first --blame
     """
-    if bool(fit) == bool(traces):
-        raise click.UsageError("Give the TRACEs to diagnose, or --fit DIR to learn from runs.")
+    if fit and traces:
+        raise click.UsageError("--fit DIR learns from runs and diagnoses none: leave the TRACEs out.")
+    if not fit and not traces:
+        eaten = (
+            f" --model took {model!r} as its URL: write --model=auto before it." if _is_file(model) else ""
+        )
+        raise click.UsageError(f"Give the TRACEs to diagnose, or --fit DIR to learn from runs.{eaten}")
     if weak and not fit:
         raise click.UsageError("--weak says how to learn: give it with --fit DIR.")
     if blame and not confirm:
@@ -102,24 +109,38 @@ def command(
         contracts=tuple(named), expected=expected, clean=tuple(clean), runs=runs, memory=memory,
         scorer=scorer, model=model, confirm=confirm, blame=blame, top=top,
     )  # fmt: skip
-    results = diagnosing.diagnosed(traces, asked, form_in=form_in)
+    report = diagnosing.diagnosed(traces, asked, form_in=form_in)
     if form == "json":
-        print_json([_as_json(one) for one in results])
-    else:
-        for one in results:
-            _tell(one.path, one.run, one.found)
-            if one.confirmed is not None:
-                _tell_trials(one.confirmed)
-    if not results:
-        click.echo("masfire: No run is in what was given: nothing was diagnosed.", err=True)
-        return 3
-    return 0 if all(one.known for one in results) else 3
+        print_json([_as_json(one) for one in report.results])
+    for one in report.results:
+        if form != "json":
+            _tell(one)
+        for warning in one.warnings:
+            _complain(warning)
+    if report.passed:
+        _complain(f"{report.passed} runs that passed were left out.")
+    for path, error in report.refused:
+        _complain(f"{path}: {error}" if path not in str(error) else str(error))
+    if not report.results and not report.refused:
+        _complain("No failed run is in what was given: nothing was diagnosed.")
+    return report.exit_code
+
+
+def _is_file(where: str | None) -> bool:
+    return where is not None and Path(where).exists()
+
+
+def _complain(what: str) -> None:
+    from masfire.reporting.printable import printable
+
+    click.echo(f"masfire: {printable(what, limit=600)}", err=True)
 
 
 def _as_json(one: Diagnosed) -> dict[str, Any]:
     import msgspec
 
-    told = {"file": one.path, "ignored": one.run.ignored, **msgspec.to_builtins(one.found)}
+    told = {"file": one.path, "ignored": one.run.ignored, "warnings": list(one.warnings)}
+    told |= msgspec.to_builtins(one.found)
     if one.confirmed is not None:
         told["confirmed"] = msgspec.to_builtins(one.confirmed)
     return told
@@ -138,23 +159,37 @@ def _tell_trials(confirmed: Confirmed) -> None:
     click.echo(f"  {confirmed.reruns} re-runs")
 
 
-def _tell(path: str, run: Imported, found: Attribution) -> None:
+def _tell(one: Diagnosed) -> None:
+    from masfire.diagnosis.model import MEANINGS
+    from masfire.diagnosis.turns import turns_of
     from masfire.reporting.printable import printable
 
-    ignored = sum(run.ignored.values())
-    click.echo(f"{path}: run {printable(found.run, limit=60)} ({len(run.trace)} steps, {found.convention})")
+    run, found = one.run, one.found
+    ignored = run.ignored
+    click.echo(f"{printable(one.path)}: run {printable(found.run, limit=60)}, {len(run.trace)} steps")
     if ignored:
-        what = ", ".join(f"{name} x {count}" for name, count in run.ignored.items())
+        what = ", ".join(f"{name} x {count}" for name, count in ignored.items())
         click.echo(f"  not understood: {printable(what, limit=200)}")
     if not found.known:
         click.echo(f"  I don't know. {printable(found.reason, limit=200)}")
     shares = ", ".join(f"{printable(agent, limit=40)} {share:.0%}" for agent, share in found.agents[:4])
     click.echo(f"  agents: {shares or 'none'}")
-    for place, one in enumerate(found.suspects, 1):
-        category = f"  {one.category}" if one.category else ""
-        agent = printable(one.agent, limit=40)
-        click.echo(f"  {place}. step #{one.step}  {agent}  {one.confidence:.0%}{category}")
-        for evidence in one.because[:3]:
+    if found.suspects:
+        meaning = MEANINGS.get(found.convention, found.convention)
+        click.echo(f"  steps, likeliest first ({meaning}):")
+    turns = turns_of(run.trace)
+    for place, suspect in enumerate(found.suspects, 1):
+        category = f"  {suspect.category}" if suspect.category else ""
+        agent = printable(suspect.agent, limit=40)
+        click.echo(f"  {place}. step #{suspect.step}  {agent}  {suspect.confidence:.0%}{category}")
+        turn = turns[suspect.step]
+        said = " ".join(turn.text.split())
+        click.echo(f"       {turn.kind.replace('_', ' ')}: {printable(said, limit=160) or '(empty)'}")
+        for evidence in suspect.because[:3]:
             click.echo(f"       because ({evidence.layer}) {printable(evidence.text, limit=200)}")
-        if place == 1 and len(one.path) > 1:
-            click.echo("       path " + " -> ".join(f"#{step}" for step in one.path[:12]))
+        if not suspect.because:
+            click.echo("       nothing speaks against it but that it is a step of this run")
+        if place == 1 and len(suspect.path) > 1:
+            click.echo("       path " + " -> ".join(f"#{step}" for step in suspect.path[:12]))
+    if one.confirmed is not None:
+        _tell_trials(one.confirmed)

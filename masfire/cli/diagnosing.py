@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from msgspec import Struct
 
 from masfire.adapters.foreign import read_runs
 from masfire.adapters.imported import Imported, read_json
 from masfire.campaign.confirm import Confirmed, confirm, pair_of
 from masfire.campaign.fitting import gather, learn_to_diagnose, siblings
+from masfire.campaign.runner import TRACES
 from masfire.checking import resolve
 from masfire.cli.options import print_json
+from masfire.contracts.model import Contract
 from masfire.diagnosis.attribute import diagnose
-from masfire.diagnosis.causality import Counterfactual
-from masfire.diagnosis.evidence import ContractEvidence, Expected, ExpectedCalls, Provenance
+from masfire.diagnosis.causality import Counterfactual, no_twin, signature
+from masfire.diagnosis.evidence import ContractEvidence, Expected, ExpectedCalls, Provenance, expected_of
 from masfire.diagnosis.fitted import Fitted, load_fitted
 from masfire.diagnosis.judge import ModelJudge
 from masfire.diagnosis.model import Attribution, Layer, Recognizer
 from masfire.diagnosis.recognition import SchemaEvidence
 from masfire.diagnosis.spectrum import Spectrum
-from masfire.errors import UsageError
+from masfire.errors import MasfireError, UsageError
 from masfire.trace.io import read_trace
 from masfire.trace.model import Trace
 
@@ -46,12 +49,16 @@ class Asked(Struct, frozen=True):
 
 
 class Diagnosed(Struct, frozen=True):
-    """One run with its attribution, and what repeating it showed when that was asked for."""
+    """One run with its attribution, and what repeating it showed when that was asked for.
+
+    `warnings` say which evidence that was asked for could not be used, and why.
+    """
 
     path: str
     run: Imported
     found: Attribution
     confirmed: Confirmed | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -61,23 +68,105 @@ class Diagnosed(Struct, frozen=True):
         return self.found.known
 
 
-def diagnosed(paths: Sequence[str], asked: Asked, *, form_in: str) -> list[Diagnosed]:
-    """Return every run of these files, diagnosed in order."""
-    results = []
+class Report(Struct, frozen=True):
+    """The diagnosed runs of all files, the files that could not be diagnosed, and how many runs passed."""
+
+    results: tuple[Diagnosed, ...]
+    refused: tuple[tuple[str, MasfireError], ...] = ()
+    passed: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """Return 2 for a file of another kind, 3 when a culprit is not known or nothing was diagnosed."""
+        worst = [error.exit_code for _, error in self.refused]
+        if worst:
+            return 2 if 2 in worst else max(worst)
+        return 0 if self.results and all(one.known for one in self.results) else 3
+
+
+class _Evidence(Struct, frozen=True):
+    """What the options bring that is the same for every run."""
+
+    contracts: Sequence[Contract] = ()
+    expected: Expected | None = None
+    clean: tuple[tuple[str, Trace], ...] = ()
+    fitted: Fitted | None = None
+    memory: Recognizer | None = None
+    ask: Callable[[str], str] | None = None
+
+
+def diagnosed(paths: Sequence[str], asked: Asked, *, form_in: str) -> Report:
+    """Return every run of these files and folders, diagnosed in order; a bad file discards no other."""
+    results: list[Diagnosed] = []
+    refused: list[tuple[str, MasfireError]] = []
+    passed = 0
     with contextlib.ExitStack() as stack:
-        fitted = load_fitted(asked.scorer) if asked.scorer else None
-        memory = _memory(stack, asked.memory)
-        ask = _model(stack, asked.model)
-        for path in paths:
-            for run in read_runs(path, form=form_in):
-                layers = _layers(run, asked, fitted, memory)
-                if ask is not None:
-                    layers.append(ModelJudge(ask, layers=list(layers), recognizer=memory))
-                combiner = fitted.combiner if fitted else None
-                found = diagnose(run.trace, layers, top=asked.top, combiner=combiner)
-                proved = _confirmed(asked, run, found) if asked.confirm else None
-                results.append(Diagnosed(path, run, found, proved))
-    return results
+        evidence = _Evidence(
+            contracts=resolve(asked.contracts) if asked.contracts else (),
+            expected=expected_of(read_json(asked.expected), where=asked.expected) if asked.expected else None,
+            clean=tuple((path, read_trace(path)) for path in asked.clean),
+            fitted=load_fitted(asked.scorer) if asked.scorer else None,
+            memory=_memory(stack, asked.memory),
+            ask=_model(stack, asked.model),
+        )
+        for path, given in _files(paths):
+            try:
+                for run in read_runs(path, form=form_in):
+                    if not given and run.trace.end is not None and run.trace.end.success:
+                        passed += 1
+                        continue
+                    results.append(_diagnosed(path, run, asked, evidence))
+            except MasfireError as error:
+                refused.append((path, error))
+    return Report(tuple(results), tuple(refused), passed)
+
+
+def _files(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield each file, and whether it was named itself: of a folder all logs, of a campaign its traces."""
+    for path in map(Path, paths):
+        if not path.is_dir():
+            yield str(path), True
+            continue
+        inner = path / TRACES
+        folder = inner if inner.is_dir() else path
+        found = sorted(one for one in folder.iterdir() if one.suffix in (".json", ".jsonl"))
+        if not found:
+            raise UsageError(f"{folder} holds no traces or logs (*.jsonl, *.json).")
+        yield from ((str(one), False) for one in found)
+
+
+def _diagnosed(path: str, run: Imported, asked: Asked, evidence: _Evidence) -> Diagnosed:
+    twins, warnings = _twins(run, asked, evidence.clean)
+    layers = _layers(run, asked, evidence, twins)
+    judge: ModelJudge | None = None
+    if evidence.ask is not None:
+        judge = ModelJudge(evidence.ask, layers=list(layers), recognizer=evidence.memory)
+        layers.append(judge)
+    combiner = evidence.fitted.combiner if evidence.fitted else None
+    found = diagnose(run.trace, layers, top=asked.top, combiner=combiner)
+    if judge is not None and judge.silence:
+        warnings.append(f"The model's opinion was not used: {judge.silence}.")
+    if asked.clean and not twins and found.known:
+        reason = "No clean run that was given is a twin of this run, so nothing was compared."
+        found = msgspec.structs.replace(found, known=False, reason=reason)
+    proved = _confirmed(asked, run, found) if asked.confirm else None
+    return Diagnosed(path, run, found, proved, tuple(warnings))
+
+
+def _twins(run: Imported, asked: Asked, clean: Sequence[tuple[str, Trace]]) -> tuple[list[Trace], list[str]]:
+    """Return the clean runs that are twins of this one, and what is wrong with the others."""
+    if not clean and asked.confirm:
+        return [pair_of(Path(asked.confirm), run.trace.header.run).twin], []
+    twins, warnings = [], []
+    for path, twin in clean:
+        why = no_twin(run.trace, twin)
+        if why:
+            warnings.append(f"{path} is no twin of run {run.trace.header.run}: {why}. It was not compared.")
+            continue
+        twins.append(twin)
+        if [signature(step) for step in twin.steps] == [signature(step) for step in run.trace.steps]:
+            warnings.append(f"Run {run.trace.header.run} never differs from {path}.")
+    return twins, warnings
 
 
 def fit(folder: Path, out: Path, *, named: Sequence[str], weak: bool, most: int, form: str) -> int:
@@ -116,21 +205,17 @@ def fit(folder: Path, out: Path, *, named: Sequence[str], weak: bool, most: int,
     return 0
 
 
-def _layers(run: Imported, asked: Asked, fitted: Fitted | None, memory: Recognizer | None) -> list[Layer]:
+def _layers(run: Imported, asked: Asked, evidence: _Evidence, twins: Sequence[Trace]) -> list[Layer]:
     layers: list[Layer] = []
-    if asked.clean:
-        layers.append(Counterfactual([_twin(path, run) for path in asked.clean]))
-    elif asked.confirm:
-        layers.append(Counterfactual([pair_of(Path(asked.confirm), run.trace.header.run).twin]))
-    if asked.contracts:
-        layers.append(ContractEvidence(resolve(asked.contracts)))
-    wanted = read_json(asked.expected) if asked.expected else run.expected
-    if asked.expected and not isinstance(wanted, dict):
-        raise UsageError(
-            "Expected calls must be an object with `actions` and `outputs`.", where=asked.expected
-        )
-    if isinstance(wanted, dict) and (wanted.get("actions") or wanted.get("outputs")):
-        layers.append(ExpectedCalls(Expected.of(wanted)))
+    if twins:
+        layers.append(Counterfactual(twins))
+    if evidence.contracts:
+        layers.append(ContractEvidence(evidence.contracts))
+    expected = evidence.expected
+    if expected is None and isinstance(run.expected, dict):
+        expected = Expected.of(run.expected)
+    if expected is not None and (expected.actions or expected.outputs):
+        layers.append(ExpectedCalls(expected))
     if asked.runs:
         failed, passed = siblings(Path(asked.runs), run.trace)
         if not passed:
@@ -139,23 +224,12 @@ def _layers(run: Imported, asked: Asked, fitted: Fitted | None, memory: Recogniz
                 hint="Spectrum evidence compares failed repeats of a task with passed ones.",
             )
         layers.append(Spectrum(failed, passed))
-    if memory is not None:
-        layers.append(SchemaEvidence(memory))
-    if fitted is not None:
-        layers.append(fitted.scorer)
+    if evidence.memory is not None:
+        layers.append(SchemaEvidence(evidence.memory))
+    if evidence.fitted is not None:
+        layers.append(evidence.fitted.scorer)
     layers.append(Provenance())
     return layers
-
-
-def _twin(path: str, run: Imported) -> Trace:
-    """Return a clean run; say so when it is one of another system, task or seed, and so no twin."""
-    twin = read_trace(path)
-    mine, its = run.trace.header, twin.header
-    other = [what for what in ("system", "task", "seed") if getattr(mine, what) != getattr(its, what)]
-    if other:
-        told = f"{path} is no twin of run {mine.run}: another {' and another '.join(other)}"
-        click.echo(f"masfire: {told}. Steps that differ for that reason look guilty.", err=True)
-    return twin
 
 
 def _memory(stack: contextlib.ExitStack, where: str | None) -> Recognizer | None:
@@ -177,6 +251,11 @@ def _model(stack: contextlib.ExitStack, where: str | None) -> Callable[[str], st
     from masfire.adapters.asking import asker
     from masfire.models.local import endpoint
 
+    if where != "auto" and not where.startswith(("http://", "https://")):
+        raise UsageError(
+            f"--model takes the URL of an OpenAI-compatible endpoint, and {where!r} is none.",
+            hint="Write --model=http://HOST:PORT/v1, or --model=auto before a TRACE.",
+        )
     return asker(stack.enter_context(endpoint(None if where == "auto" else where)))
 
 

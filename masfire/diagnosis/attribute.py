@@ -26,6 +26,9 @@ on recorded runs; `Combiner.fit` replaces them by weights of your own runs."""
 SURE = ("contract", "counterfactual")
 """Layers whose finding alone is reason enough to name a culprit."""
 
+ORIGIN = "provenance"
+"""The layer that has an opinion of every run, failed or not."""
+
 LEAST_CONFIDENCE = 0.15
 """Below this the top suspect is a guess, and the attribution says that it does not know."""
 
@@ -94,7 +97,7 @@ def log_odds(
     for one in learned:
         odds[row[one.step]] = np.log(max(one.score, FLOOR / 10))
     for name, findings in found.items():
-        if name == LEARNED or (name == "provenance" and learned):
+        if name == LEARNED or (name == ORIGIN and learned):
             continue
         strongest: dict[int, float] = {}
         for one in findings:
@@ -161,7 +164,7 @@ def _ruled(
 ) -> Floats:
     """Return the log-odds of each step by fitted weights; layers that were not fitted keep their own."""
     scores = strongest(found)
-    others = [name for name in scores if name not in rule.weights and name not in (LEARNED, "provenance")]
+    others = [name for name in scores if name not in rule.weights and name not in (LEARNED, ORIGIN)]
     kept = columns(steps, scores, others) @ np.array([WEIGHTS.get(one, 1.0) for one in others])
     return np.asarray(odds_of(rule, steps, agents, scores) + kept)
 
@@ -183,6 +186,8 @@ def _doubt(
         return ""
     if not any(found.values()):
         return "No layer had evidence; the order below is arbitrary."
+    if trace.end.success is None and not any(findings for name, findings in found.items() if name != ORIGIN):
+        return "Nobody judged the run, and only the origin of its answer's facts speaks against a step."
     top = suspects[0]
     if rule is None and top.confidence < LEAST_CONFIDENCE:
         return f"The likeliest step has a confidence of only {top.confidence:.0%}."

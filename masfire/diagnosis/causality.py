@@ -53,6 +53,25 @@ class Counterfactual:
         return findings
 
 
+def no_twin(trace: Trace, other: Trace) -> str:
+    """Return why `other` is no clean twin of a failed run, or an empty string.
+
+    A twin is another run of the same system, task and seed that did not fail. What differs from any other
+    run differs for that reason, and would look guilty.
+    """
+    mine, its = trace.header, other.header
+    unlike = [what for what in ("system", "task", "seed") if getattr(mine, what) != getattr(its, what)]
+    if unlike:
+        return f"it has another {' and another '.join(unlike)}"
+    if other.end is None:
+        return "it has no end: nobody knows whether it went well"
+    if other.end.success is False:
+        return (
+            "it is the run itself" if (mine.run, mine.created) == (its.run, its.created) else "it failed, too"
+        )
+    return ""
+
+
 def signature(step: Step) -> Signature:
     """Return what makes two steps of two runs the same: who, what kind, to whom, which payload."""
     body = step.body

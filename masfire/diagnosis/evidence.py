@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from masfire.contracts.model import Contract, Violation
 from masfire.diagnosis.features import answer_origins
 from masfire.diagnosis.model import Evidence, Finding
 from masfire.diagnosis.turns import question_of, turns_of
-from masfire.errors import RefusedValue
+from masfire.errors import RefusedValue, UsageError
 from masfire.trace.model import USER, Action, Message, Observation, Step, Trace
 
 _SEVERITY = {"error": 1.0, "warning": 0.4, "info": 0.1}
@@ -73,6 +74,47 @@ class Expected(Struct, frozen=True):
             for one in data.get("actions", ())
         )
         return cls(actions=actions, outputs=tuple(str(one) for one in data.get("outputs", ())))
+
+
+def expected_of(data: Any, *, where: str = "") -> Expected:
+    """Return decoded JSON as expectations; raise UsageError naming everything that is wrong with it."""
+    shape = '{"actions": [{"name": TEXT, "kwargs": {...}}], "outputs": [TEXT, ...]}'
+    wrong = list(_mistakes(data))
+    if wrong:
+        raise UsageError(
+            f"Expected calls cannot be read: {'; '.join(wrong[:10])}.",
+            hint=f"They are {shape}.",
+            where=where,
+        )
+    return Expected.of(data)
+
+
+def _mistakes(data: Any) -> Iterator[str]:
+    if not isinstance(data, dict):
+        yield f"it is a {type(data).__name__}, no object"
+        return
+    yield from _unknown(data, ("actions", "outputs"), "")
+    actions, outputs = data.get("actions", []), data.get("outputs", [])
+    if not isinstance(actions, list):
+        yield "`actions` must be a list"
+    for place, one in enumerate(actions if isinstance(actions, list) else ()):
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+            yield f"actions[{place}] must be an object with the text `name`"
+            continue
+        yield from _unknown(one, ("name", "kwargs", "arguments"), f"actions[{place}].")
+        if any(not isinstance(one.get(key) or {}, dict) for key in ("kwargs", "arguments")):
+            yield f"the arguments of actions[{place}] must be an object"
+    if not isinstance(outputs, list) or not all(isinstance(one, (str, int, float)) for one in outputs):
+        yield "`outputs` must be a list of texts"
+    if not data.get("actions") and not data.get("outputs"):
+        yield "it expects no call and no output"
+
+
+def _unknown(data: Mapping[str, Any], known: Sequence[str], where: str) -> Iterator[str]:
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            yield f"unknown key `{where}{key}`" + (f" (did you mean `{near[0]}`?)" if near else "")
 
 
 class ExpectedCalls:

@@ -32,7 +32,8 @@ class ModelJudge:
 
     `ask` sends a prompt to any OpenAI-compatible endpoint and returns the text of its answer.
     Steps are numbered: judges that must count them lose most of their accuracy. Matching schemata
-    of a recognizer are named in the prompt. An answer that names no candidate is no evidence.
+    of a recognizer are named in the prompt. An answer that names no candidate is no evidence; `silence`
+    then says why the last one was not used.
     """
 
     name = "model"
@@ -47,15 +48,20 @@ class ModelJudge:
     ) -> None:
         self.ask, self.layers = ask, tuple(layers)
         self.recognizer, self.candidates = recognizer, candidates
+        self.silence = ""
 
     def examine(self, trace: Trace) -> list[Finding]:
         """Return the model's choice among the candidates, or nothing."""
         suspects = diagnose(trace, self.layers, top=self.candidates).suspects
         steps = sorted(one.step for one in suspects)
+        self.silence = "" if steps else "there was no step to ask about"
         if not steps:
             return []
-        chosen, reason = _choice(self.ask(self._prompt(trace, steps)), steps)
+        answer = self.ask(self._prompt(trace, steps))
+        chosen, reason = _choice(answer, steps)
         if chosen is None:
+            said = f"it answered {answer.strip()[:80]!r}" if answer.strip() else "its answer was empty"
+            self.silence = f"{said}, which names none of the steps it was shown ({_listed(steps)})"
             return []
         return [Finding(chosen, 1.0, Evidence(self.name, f"the model says: {reason}", (chosen,), 1.0))]
 
@@ -75,6 +81,10 @@ class ModelJudge:
                 )
         task = json.dumps(question_of(trace)[:2000])
         return PROMPT.format(known=known, task=task, steps="\n".join(lines))
+
+
+def _listed(steps: Sequence[int]) -> str:
+    return ", ".join(f"#{step}" for step in steps)
 
 
 def _choice(answer: str, steps: Sequence[int]) -> tuple[int | None, str]:

@@ -17,6 +17,12 @@ MISSED_RECOVERY = "missed_recovery"
 
 CONVENTIONS = (EARLIEST_DECISIVE, MISSED_RECOVERY)
 
+MEANINGS = {
+    EARLIEST_DECISIVE: "to blame is the earliest step whose correction would have saved the run",
+    MISSED_RECOVERY: "to blame is the step that could still have repaired the run and did not",
+}
+"""Convention → what it means, in words."""
+
 
 class Label(Struct, frozen=True, forbid_unknown_fields=True):
     """What somebody who knows says: the agent and the 0-based step at fault.

@@ -21,7 +21,7 @@ class SchemaEvidence:
             if not 0 <= one.step < len(trace.steps):
                 continue
             score = min(1.0, max(0.0, one.similarity))
-            text = f"resembles the known error {one.schema}" + (f": {one.text}" if one.text else "")
+            text = f"{one.text or 'resembles a known error'} (schema {one.schema})"
             findings.append(
                 Finding(one.step, score, Evidence(self.name, text, (one.step,), score, one.category))
             )

@@ -112,3 +112,10 @@ def test_a_model_that_cannot_be_reached_is_an_error(folder, capsys):
 
 def test_blame_needs_a_campaign(folder, capsys):
     assert execute(["diagnose", str(failed_trace(folder)), "--blame"]) == 2
+
+
+def test_a_model_that_names_no_step_is_told(folder, capsys):
+    with FakeOpenAI(lambda _, body: "I like cheese.") as server:
+        _, (found,) = asked(capsys, failed_trace(folder), "--model", server.url)
+    assert len(found["warnings"]) == 1
+    assert "it answered 'I like cheese.', which names none of the steps" in found["warnings"][0]
