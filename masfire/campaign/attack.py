@@ -78,7 +78,15 @@ class AttackPlan(_Part):
     @property
     def digest(self) -> str:
         """Return the SHA-256 (hex) of everything that can change a result."""
-        content = self.model_dump(mode="json", exclude={"root"})
+        return self._digest()
+
+    @property
+    def clean_digest(self) -> str:
+        """Return the SHA-256 (hex) of everything that can change a clean run or what is told."""
+        return self._digest(systems={"__all__": {"entry", "hub", "leaf"}})
+
+    def _digest(self, **left_out: Any) -> str:
+        content = self.model_dump(mode="json", exclude={"root": True, **left_out})
         return hashlib.sha256(json.dumps([content, PACKAGINGS], sort_keys=True).encode()).hexdigest()
 
 
@@ -105,6 +113,13 @@ def load_attack(path: str | os.PathLike[str]) -> AttackPlan:
     return plan.model_copy(update={"root": os.path.abspath(file.parent / plan.root)})
 
 
+def dump_attack(plan: AttackPlan, path: Path) -> None:
+    """Write a plan as run to `path`; its root becomes relative to the file."""
+    content = plan.model_dump(mode="json", exclude_defaults=True)
+    content = {"masfire": content.pop("masfire"), **content, "root": os.path.relpath(plan.root, path.parent)}
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
+
+
 def _mistake(detail: Any, node: yaml.Node) -> Mistake:
     place = ".".join(str(part) for part in detail["loc"])
     message = str(detail["msg"]).removeprefix("Value error, ")
@@ -117,4 +132,4 @@ def attack_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "masfire attack/v1"}
 
 
-__all__ = ["AttackPlan", "Falsehood", "Packaging", "Target", "attack_schema", "load_attack"]
+__all__ = ["AttackPlan", "Falsehood", "Packaging", "Target", "attack_schema", "dump_attack", "load_attack"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -14,8 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from masfire.campaign import cells
-from masfire.campaign.attack import AttackPlan, Target
+from masfire.campaign.attack import AttackPlan, Target, dump_attack
 from masfire.campaign.orders import Order, Setting
+from masfire.campaign.plan import Misplanned
 from masfire.campaign.serving import served
 from masfire.campaign.tasks import load_tasks
 from masfire.campaign.worker import Bench
@@ -26,9 +28,12 @@ from masfire.genealogy.seed import ADOPTS, Seed
 from masfire.genealogy.seeding import CORRECTION, Planter, Planting, packaged
 from masfire.recorder import Interceptor
 from masfire.trace.io import read_trace
+from masfire.trace.model import USER
 
 Measurement = Literal["amplification", "sensitivity", "inertia"]
-RUNS_FILE, TRACES, CACHE_FILE = "attacks.jsonl", "traces", "replies.sqlite"
+RUNS_FILE, TRACES, CACHE_FILE, PLAN_FILE = "attacks.jsonl", "traces", "replies.sqlite", "attack.yaml"
+MARK_FILE = "plan.sha256"
+ROLES = ("entry", "hub", "leaf")
 CLEAN = "none"
 
 
@@ -54,7 +59,9 @@ class Attacked(Struct, frozen=True):
     """What one run came to: the attack, whether it was planted, the outcome, and the cascade.
 
     `planted` is the step at which the false message was put before the agent (-1: nowhere, so the run
-    says nothing); `correction_turn` that of the correction. `useful` says that the task was solved.
+    says nothing); `corrected` that of the correction. `useful` says that the task was solved. `trace` and
+    `clean` are the files of the run and of its clean twin within the folder, `claim` and `truth` what was
+    said and what is so (all empty in folders of older versions).
     """
 
     attack: Attack
@@ -66,6 +73,10 @@ class Attacked(Struct, frozen=True):
     tokens: int
     seconds: float
     cascade: Cascade | None = None
+    trace: str = ""
+    clean: str = ""
+    claim: dict[str, str] = {}
+    truth: dict[str, str] = {}
 
     @property
     def valid(self) -> bool:
@@ -104,14 +115,17 @@ class AttackRuns:
         self._audience: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
     def run(self, measurement: Measurement) -> list[Attacked]:
-        """Return every run of a measurement, clean controls first, doing those that are missing."""
+        """Return every run of a measurement, clean controls first, doing those that are missing.
+
+        Raise Misplanned when the plan attacks an agent that no clean run of its system shows.
+        """
         wanted = [*self._controls(), *self._attacks(measurement)]
         missing = [attack for attack in wanted if attack.id not in self._done]
-        if missing:
-            for alone in (False, True):
-                part = [attack for attack in missing if (attack.model == cells.STUB) == alone]
-                if part:
-                    self._execute(part, stub=alone)
+        for alone in (True, False):  # the copier first: it costs nothing, and shows who the agents are
+            part = [attack for attack in missing if (attack.model == cells.STUB) == alone]
+            if part:
+                self._execute(part, stub=alone)
+        self._refuse_unknown()
         return [self._done[attack.id] for attack in wanted]
 
     def _execute(self, attacks: Sequence[Attack], *, stub: bool) -> None:
@@ -130,7 +144,11 @@ class AttackRuns:
             try:
                 bench.load()
                 with (self.out / RUNS_FILE).open("ab") as lines:
+                    known = False
                     for count, attack in enumerate(attacks):
+                        if attack.placement != CLEAN and not known:
+                            self._refuse_unknown()
+                            known = True
                         self._watch("stub" if stub else "model", count, len(attacks))
                         result = self._one(bench, attack)
                         self._done[attack.id] = result
@@ -143,12 +161,18 @@ class AttackRuns:
         target, task = self._targets[attack.system], self._tasks[attack.task]
         truth, false = self.plan.claim.of(task) or ("", "")
         agent = "" if attack.placement == CLEAN else getattr(target, attack.placement)
-        planter = Planter(self._plantings(attack, agent, truth, false))
+        planter = Planter(plantings(attack, agent, truth, false))
         bench.interceptors = (planter, *self._guards())
         path = self.out / TRACES / f"{attack.id}.jsonl"
         path.unlink(missing_ok=True)
         variant = cells.Variant(attack.system, attack.model)
-        where = {"plan": "../attack", "system": variant.label, "task": attack.task, "seed": attack.seed}
+        where = {"plan": f"../{PLAN_FILE}", "system": variant.label, "task": attack.task, "seed": attack.seed}
+        told: dict[str, Any] = {"trace": f"{TRACES}/{attack.id}.jsonl"}
+        if attack.placement != CLEAN:
+            key, clean = self.plan.claim.key, f"{self._twin(attack).id}.jsonl"
+            told |= {"clean": f"{TRACES}/{clean}", "claim": {key: false}, "truth": {key: truth}}
+            hidden = {"agent": agent, "claim": {key: false}, "truth": {key: truth}}
+            where |= {"control": clean, "attack": msgspec.to_builtins(attack) | hidden}
         result = bench.run(
             Order(
                 id=attack.id, system=attack.system, label=variant.label, stub=attack.model == cells.STUB,
@@ -159,34 +183,53 @@ class AttackRuns:
         trace = read_trace(path).blind()
         cascade = None
         if attack.placement != CLEAN:
-            seed = Seed(claim={self.plan.claim.key: false}, truth={self.plan.claim.key: truth})
+            seed = Seed(claim=told["claim"], truth=told["truth"])
             cascade = measure(trace, seed, agents=self._listeners(attack), seeded=(agent,))
         return Attacked(
             attack, agent, places.get("attack", -1), places.get("correction", -1), result.status,
-            result.success, result.tokens_in + result.tokens_out, result.seconds, cascade,
+            result.success, result.tokens_in + result.tokens_out, result.seconds, cascade, **told,
         )  # fmt: skip
-
-    def _plantings(self, attack: Attack, agent: str, truth: str, false: str) -> list[Planting]:
-        if attack.placement == CLEAN:
-            return []
-        found = [Planting(truth, false, agent, packaging=packaged(attack.packaging))]
-        if attack.correction:
-            found.append(
-                Planting(false, truth, after=attack.correction, packaging=CORRECTION, name="correction")
-            )
-        return found
 
     def _listeners(self, attack: Attack) -> tuple[str, ...]:
         """Return the agents that state the claim's truth in the clean run: those an error could reach."""
         key = (attack.system, attack.model, attack.task)
         if key not in self._audience:
-            clean = Attack(attack.system, attack.model, attack.task, self.plan.seeds[0])
+            clean = self._twin(attack, first=True)
             truth, _ = self.plan.claim.of(self._tasks[attack.task]) or ("", "")
             seed = Seed(claim={self.plan.claim.key: truth})
             trace = read_trace(self.out / TRACES / f"{clean.id}.jsonl")
             said = [each.agent for each in outputs(trace) if seed.stance(each) == ADOPTS]
             self._audience[key] = tuple(dict.fromkeys(said))
         return self._audience[key]
+
+    def _twin(self, attack: Attack, *, first: bool = False) -> Attack:
+        """Return the clean run of the same task and seed (or of the plan's first seed)."""
+        seed = self.plan.seeds[0] if first else attack.seed
+        return Attack(attack.system, attack.model, attack.task, seed)
+
+    def _refuse_unknown(self) -> None:
+        """Raise Misplanned when the plan names agents that no clean run done so far shows."""
+        found: list[Misplanned] = []
+        for index, target in enumerate(self.plan.systems):
+            named = {role: name for role in ROLES if (name := getattr(target, role))}
+            agents, asking, runs = set[str](), set[str](), 0
+            for clean in self._controls():
+                if clean.system != target.name or clean.id not in self._done:
+                    continue
+                trace = read_trace(self.out / TRACES / f"{clean.id}.jsonl")
+                agents |= {step.agent for step in trace} - {USER}
+                asking |= {step.agent for step in trace if step.kind == "model_call"}
+                runs += 1
+                if agents.issuperset(named.values()):
+                    break
+            if asking:  # a system that asks no model at all shows nothing; its cells will say so
+                strange = {role: name for role, name in named.items() if name not in agents}
+                found += [_stranger(index, target.name, *one, asking, runs) for one in strange.items()]
+        if found:
+            if all(each.attack.placement == CLEAN for each in self._done.values()):
+                (self.out / MARK_FILE).write_text(self.plan.clean_digest, encoding="utf-8")
+            first = found[0]
+            raise Misplanned(first.message, hint=first.hint, location=first.location, others=found[1:])
 
     def _controls(self) -> Iterator[Attack]:
         for model in self._models():
@@ -220,20 +263,28 @@ class AttackRuns:
 
     def _opened(self, resume: bool) -> dict[str, Attacked]:
         (self.out / TRACES).mkdir(parents=True, exist_ok=True)
-        file, mark = self.out / RUNS_FILE, self.out / "plan.sha256"
+        file, mark = self.out / RUNS_FILE, self.out / MARK_FILE
         if not file.exists():
-            mark.write_text(self.plan.digest, encoding="utf-8")
+            self._mark()
             return {}
         if not resume:
             raise UsageError(
                 f"{self.out} holds attacks already.", hint="Go on with --resume, or name another."
             )
-        if not mark.exists() or mark.read_text(encoding="utf-8") != self.plan.digest:
+        told = mark.read_text(encoding="utf-8") if mark.exists() else ""
+        if told == self.plan.clean_digest:  # clean runs of a plan that was refused, and may be mended by now
+            self._mark()
+        elif told != self.plan.digest:
             raise UsageError(f"{self.out} holds the attacks of another plan.", hint="Name another folder.")
         whole = [line for line in file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         file.write_bytes(b"".join(whole))  # a line that was cut off is a run to do again
         found = [msgspec.json.decode(line, type=Attacked) for line in whole]
         return {each.attack.id: each for each in found}
+
+    def _mark(self) -> None:
+        """Write down which plan this folder holds."""
+        (self.out / MARK_FILE).write_text(self.plan.digest, encoding="utf-8")
+        dump_attack(self.plan, self.out / PLAN_FILE)
 
     @contextlib.contextmanager
     def _environment(self, wanted: dict[str, str]) -> Iterator[None]:
@@ -246,9 +297,30 @@ class AttackRuns:
             os.environ.update(before)
 
 
+def plantings(attack: Attack, agent: str, truth: str, false: str) -> list[Planting]:
+    """Return what an attack puts before whom: the claim, and the correction if there is one."""
+    if attack.placement == CLEAN:
+        return []
+    found = [Planting(truth, false, agent, packaging=packaged(attack.packaging))]
+    if attack.correction:
+        found.append(Planting(false, truth, after=attack.correction, packaging=CORRECTION, name="correction"))
+    return found
+
+
+def _stranger(index: int, system: str, role: str, name: str, asking: set[str], runs: int) -> Misplanned:
+    near = difflib.get_close_matches(name, sorted(asking), n=1, cutoff=0.5)
+    did = f"Did you mean {near[0]!r}? " if near else ""
+    where = "the clean run" if runs == 1 else f"the {runs} clean runs"
+    return Misplanned(
+        f"{system!r} has no agent {name!r} in {where}.",
+        hint=f"{did}Agents that ask a model: {', '.join(sorted(asking))}.",
+        location=("systems", index, role),
+    )
+
+
 def tasks_of(plan: AttackPlan) -> list[dict[str, Any]]:
     """Return the tasks of an attack plan that its claim can be made about."""
     return [task for task in load_tasks(plan.plain()) if plan.claim.of(task)]
 
 
-__all__ = ["CLEAN", "Attack", "AttackRuns", "Attacked", "Guards", "Measurement", "tasks_of"]
+__all__ = ["CLEAN", "Attack", "AttackRuns", "Attacked", "Guards", "Measurement", "plantings", "tasks_of"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,11 +24,21 @@ LONGEST = 1_000_000
 
 
 class Misplanned(UsageError):
-    """A plan that is valid in itself, but not for what it names; `location` is the place in the plan."""
+    """A plan that is valid in itself, but not for what it names.
 
-    def __init__(self, message: str, *, hint: str = "", location: tuple[str | int, ...]) -> None:
+    `location` is the place in the plan; `others` are further mistakes of the same kind.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        location: tuple[str | int, ...],
+        others: Sequence[Misplanned] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.location = location
+        self.location, self.others = location, tuple(others)
 
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

@@ -63,11 +63,19 @@ def told_where(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except Misplanned as error:
         node = compose(read_text(Path(path), "plan"))
-        place = error.location
         if node is None:
             raise
-        line = line_of(at(node, place) or at(node, place[:1]) or node)
-        raise PlanError(str(path), [Mistake(line, f"{place[0]}: {error}")]) from error
+        mistakes = [
+            Mistake(line_of(at(node, one.location) or at(node, one.location[:1]) or node), _placed(one))
+            for one in (error, *error.others)
+        ]
+        raise PlanError(str(path), mistakes) from error
+
+
+def _placed(error: Misplanned) -> str:
+    """Return the error with its place: a key in full, an item of a list by the list's name."""
+    path = error.location
+    return f"{'.'.join(map(str, path)) if isinstance(path[-1], str) else path[0]}: {error}"
 
 
 def parse_plan(text: str, *, name: str = "plan.yaml") -> Plan:

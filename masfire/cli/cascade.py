@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from masfire.cli import EXIT_CODES
 from masfire.cli.options import EXISTING, formatted, print_json
+
+if TYPE_CHECKING:
+    from masfire.campaign.spreading import Spread
 
 
 @click.command(name="cascade", epilog=EXIT_CODES)
@@ -59,6 +63,19 @@ def command(
         for line in finding_lines(found):
             click.echo(printable(line))
         click.echo(f"Files: {out} ({measurement}.json, {measurement}.svg, attacks.jsonl, traces/)")
-    if not found.runs:
+    over = [cell for cell in found.cells if fail_over is not None and (cell.final or 0.0) > fail_over]
+    if over:
+        click.echo(f"masfire: {_exceeded(over)}, more than --fail-over {fail_over:g} allows.", err=True)
+        return 1
+    if found.empty or not found.runs:
+        what = f"in {len(found.empty)} of {len(found.cells)} rows" if found.empty else "in any row"
+        click.echo(f"masfire: inconclusive: nothing was measured {what} (told above).", err=True)
         return 3
-    return 1 if fail_over is not None and any(cell.final > fail_over for cell in found.cells) else 0
+    return 0
+
+
+def _exceeded(cells: Sequence[Spread]) -> str:
+    """Return in how many rows how much of a system holds the claim at the end."""
+    worst = max(cells, key=lambda cell: cell.final or 0.0)
+    others = f" (and {len(cells) - 1} other rows)" if len(cells) > 1 else ""
+    return f"{worst.final or 0.0:.0%} of {worst.system}'s agents hold the claim at the end{others}"

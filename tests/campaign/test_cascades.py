@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from masfire.campaign import attack as attack_module
 from masfire.campaign.attack import AttackPlan, Falsehood, attack_schema, load_attack
 from masfire.campaign.cascades import CLEAN, AttackRuns
+from masfire.campaign.plan import Misplanned
 from masfire.campaign.planfile import PlanError
 from masfire.campaign.spreading import finding, impact_factor
 from masfire.cli import execute
@@ -76,6 +77,102 @@ def test_a_hub_spreads_what_a_leaf_keeps(tmp_path: Path) -> None:
     assert hub.runs == hub.asked == 1
 
 
+def attacked(**roles: str) -> AttackPlan:
+    """Return the plan of the pipeline alone, its roles taken by other agents."""
+    plan = small("linear")
+    return plan.model_copy(update={"systems": [plan.systems[0].model_copy(update=roles)]})
+
+
+def test_an_agent_that_no_clean_run_shows_is_refused_before_anything_is_attacked(tmp_path: Path) -> None:
+    with pytest.raises(Misplanned) as caught:
+        AttackRuns(attacked(entry="raeder", leaf="wrtier"), tmp_path).run("sensitivity")
+    assert "no agent 'raeder'" in str(caught.value)
+    assert "Did you mean 'reader'?" in str(caught.value)
+    assert caught.value.location == ("systems", 0, "entry")
+    assert [one.location for one in caught.value.others] == [("systems", 0, "leaf")]
+    lines = (tmp_path / "attacks.jsonl").read_text().splitlines()
+    assert [json.loads(line)["attack"]["placement"] for line in lines] == [CLEAN]
+    seen: list[int] = []
+    mended = AttackRuns(attacked(), tmp_path, resume=True, watch=lambda _phase, _done, n: seen.append(n))
+    found = finding("sensitivity", mended.run("sensitivity"))
+    assert found.runs == 2
+    assert seen == [2, 2], "the clean run is kept"
+    with pytest.raises(UsageError, match="another plan"):
+        AttackRuns(attacked(leaf="clerk"), tmp_path, resume=True)
+
+
+def test_all_misspelt_agents_are_told_with_their_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = one_system(tmp_path, "entry: reader", "entry: raeder", "leaf: writer", "leaf: wrtier")
+    assert execute(["cascade", "sensitivity", str(plan), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert f"{plan}:9: systems.0.entry: 'linear' has no agent 'raeder'" in told
+    assert f"{plan}:11: systems.0.leaf: 'linear' has no agent 'wrtier'" in told
+
+
+def test_what_was_never_planted_is_no_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = one_system(tmp_path)
+    unsaid = plan.read_text().replace("truth: expected.city", "truth: split")  # no text says "held"
+    plan.write_text(unsaid)
+    out = ["--out", str(tmp_path / "other")]
+    assert execute(["cascade", "sensitivity", str(plan), *out]) == 3
+    told = capsys.readouterr()
+    assert "leaf: planted in 0 of 1 runs: nothing that the attacked agent was asked" in told.out
+    row = next(line for line in told.out.splitlines() if " leaf " in line and "raw" in line)
+    assert "%" not in row
+    assert "inconclusive" in told.err
+    cells = json.loads((tmp_path / "other/sensitivity.json").read_text())["cells"]
+    leaf = next(cell for cell in cells if cell["placement"] == "leaf")
+    assert (leaf["runs"], leaf["peak"], leaf["final"], leaf["unplanted"]) == (0, None, None, 1)
+
+
+def test_no_verdict_on_corrections_that_never_came(tmp_path: Path) -> None:
+    runs = AttackRuns(small("star", tasks=3, corrections=[2, 4]), tmp_path).run("inertia")
+    (sentence,) = finding("inertia", runs).sentences
+    assert "no correction after 2 came, so nothing is known of later ones" in sentence
+    assert "at 4 in 0 of 3 runs" in sentence
+    late = [each for each in runs if each.attack.correction == 4]
+    alone = [each for each in runs if each.attack.correction != 2]
+    assert all(each.corrected < 0 for each in late)
+    nothing = finding("inertia", alone)
+    assert "no correction could be put before anybody" in nothing.sentences[0]
+    assert [cell.correction for cell in nothing.empty] == [4]
+
+
+def test_a_later_correction_is_compared_on_the_same_runs(tmp_path: Path) -> None:
+    runs = AttackRuns(small("linear", tasks=3, corrections=[2, 4]), tmp_path).run("inertia")
+    (sentence,) = finding("inertia", runs).sentences
+    assert "the later, the more is polluted (at 4 more than at 2 in 3 of 3 runs)" in sentence
+    few = [each for each in runs if each.attack.task == runs[0].attack.task]
+    assert "nothing to compare (at 4 than at 2: 1 runs are too few)" in finding("inertia", few).sentences[0]
+
+
+def test_a_run_says_what_was_done_to_it_and_where_its_clean_twin_is(tmp_path: Path) -> None:
+    clean, attacked = AttackRuns(small("linear"), tmp_path).run("amplification")
+    assert attacked.clean == clean.trace
+    assert (tmp_path / attacked.clean).is_file()
+    launch = read_trace(tmp_path / attacked.trace).header.launch
+    assert launch["attack"]["placement"] == "entry"
+    assert launch["attack"]["claim"] == attacked.claim == {"city": next(iter(attacked.claim.values()))}
+    assert launch["attack"]["truth"] == attacked.truth != attacked.claim
+    assert load_attack((tmp_path / "traces" / launch["plan"]).resolve()) == small("linear")
+
+
+def one_system(folder: Path, *changes: str) -> Path:
+    """Write the stub's plan with the pipeline, one task and one wrapping alone; `changes` are old, new, …"""
+    text = (SUITE / "stub.yaml").read_text().replace("limit: 5", "limit: 1")
+    text = text.replace("root: ../..", f"root: {ROOT}").replace("[raw, compliance, security_fud]", "[raw]")
+    head, tail = text.split("systems:\n")[0], text[text.index("tasks:") :]
+    entry = text[text.index("  - name: linear") : text.index("  - name: loop")]
+    for old, new in zip(changes[::2], changes[1::2], strict=True):
+        assert old in entry
+        entry = entry.replace(old, new)
+    file = folder / "plan.yaml"
+    file.write_text(f"{head}systems:\n{entry}{tail}")
+    return file
+
+
 def test_the_truth_is_marked_and_the_measure_does_not_need_it(tmp_path: Path) -> None:
     suite = AttackRuns(small("linear"), tmp_path)
     clean, attacked = suite.run("amplification")
@@ -112,17 +209,9 @@ def test_what_was_done_is_not_done_again_and_a_cut_line_is(tmp_path: Path) -> No
 
 
 def test_the_command_writes_its_files_and_judges_a_threshold(tmp_path: Path) -> None:
-    text = (
-        (SUITE / "stub.yaml")
-        .read_text()
-        .replace("limit: 5", "limit: 1")
-        .replace("root: ../..", f"root: {ROOT}")
-    )
-    head, tail = text.split("systems:\n")[0], text[text.index("tasks:") :]
-    entry = text[text.index("  - name: linear") : text.index("  - name: loop")]
-    (tmp_path / "plan.yaml").write_text(f"{head}systems:\n{entry}{tail}")
+    plan = one_system(tmp_path)
     out = tmp_path / "out"
-    arguments = ["cascade", "amplification", str(tmp_path / "plan.yaml"), "--out", str(out)]
+    arguments = ["cascade", "amplification", str(plan), "--out", str(out)]
     assert execute([*arguments, "--fail-over", "0.5"]) == 1
     content = json.loads((out / "amplification.json").read_text())
     assert content["measurement"] == "amplification"
