@@ -9,7 +9,7 @@ import json
 import uuid
 from typing import Annotated, Any, NotRequired
 
-from masfire.adapters.govern_langgraph_calls import failed
+from masfire.adapters.govern_langgraph_calls import failed, unchanged
 from masfire.adapters.govern_langgraph_writes import LOST, rebuilt, shown
 from masfire.adapters.govern_python import RUN, error_of
 from masfire.errors import MissingDependency, UsageError
@@ -123,7 +123,7 @@ def _middleware_class() -> Any:
 
         def wrap_model_call(self, request: Any, handler: Any) -> Any:
             for attempt in range(self._attempts()):
-                ruling = self.governor.require(self._model(request))
+                ruling = unchanged(self.governor, self.governor.require(self._model(request)))
                 try:
                     response = handler(request)
                 except BaseException as failure:
@@ -145,6 +145,7 @@ def _middleware_class() -> Any:
                 ruling = await self.governor.adecide(self._model(request))
                 if not ruling.allowed:
                     raise Blocked(ruling)
+                unchanged(self.governor, ruling)
                 try:
                     response = await handler(request)
                 except BaseException as failure:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from masfire.adapters.govern_langgraph_writes import content, is_plain
 from masfire.adapters.govern_python import error_of
-from masfire.governance import Blocked, Governor, Proposal, Ruling
+from masfire.governance import Blocked, Governor, Outcome, Proposal, Ruling
 
 
 class Here(NamedTuple):
@@ -121,6 +121,16 @@ def failed(governor: Governor, ruling: Ruling, failure: BaseException) -> None:
         governor.finish(ruling, error_of(failure), ok=False)
 
 
+def unchanged(governor: Governor, ruling: Ruling) -> Ruling:
+    """Return the ruling on a model call; raise Blocked for a rewrite, which no chat model can be given."""
+    if ruling.outcome is Outcome.REWRITE:
+        reason = (
+            f"A call of the chat model {ruling.proposal.name!r} cannot be sent as rewritten by {ruling.rule}."
+        )
+        raise Blocked(governor.withdraw(ruling, "langchain:rewrite", reason))
+    return ruling
+
+
 def patch_models(module: ModuleType) -> None:
     """Wrap how chat models generate: inside a governed node they ask first."""
     model_class = module.BaseChatModel
@@ -131,7 +141,7 @@ def patch_models(module: ModuleType) -> None:
         here = HERE.get()
         if here is None:
             return generate(self, messages, *args, **kwargs)
-        ruling = here.governor.require(_asked(here, self, messages))
+        ruling = unchanged(here.governor, here.governor.require(_asked(here, self, messages)))
         try:
             result = generate(self, messages, *args, **kwargs)
         except BaseException as failure:
@@ -148,6 +158,7 @@ def patch_models(module: ModuleType) -> None:
         ruling = await here.governor.adecide(_asked(here, self, messages))
         if not ruling.allowed:
             raise Blocked(ruling)
+        unchanged(here.governor, ruling)
         try:
             result = await agenerate(self, messages, *args, **kwargs)
         except BaseException as failure:
@@ -165,7 +176,7 @@ def patch_models(module: ModuleType) -> None:
             yield from stream(self, input, *args, **kwargs)
             return
         asked = _asked(here, self, self._convert_input(input).to_messages())
-        ruling = here.governor.require(asked)
+        ruling = unchanged(here.governor, here.governor.require(asked))
         try:
             yield from stream(self, input, *args, **kwargs)
         finally:  # what a stream used is not told: the estimate stands
@@ -179,6 +190,7 @@ def patch_models(module: ModuleType) -> None:
             ruling = await here.governor.adecide(asked)
             if not ruling.allowed:
                 raise Blocked(ruling)
+            unchanged(here.governor, ruling)
         try:
             async for part in astream(self, input, *args, **kwargs):
                 yield part

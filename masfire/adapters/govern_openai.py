@@ -47,12 +47,25 @@ class _Desk:
         self.governor, self.agent, self.identity, self.run = governor, agent, identity, run
 
     def request(self, body: dict[str, Any]) -> Proposal:
-        """Return the model call as a proposal; a stream and foreign objects make it malformed."""
+        """Return the model call as a proposal; foreign objects make it malformed.
+
+        Raise Blocked for a stream, and for an `extra_body` that would change the request unseen.
+        """
         shown = {key: parts.frozen(value) for key, value in body.items() if not parts.passes(key, value)}
         extra = shown.get("extra_body") or {}
-        if body.get("stream") or not isinstance(extra, dict) or extra.keys() & parts.OVERRIDING:
-            shown["stream"] = object()  # frozen values only: this blocks
-        return self._proposal("model_call", str(body.get("model", "")), shown)
+        proposal = self._proposal("model_call", str(body.get("model", "")), shown)
+        overriding = sorted(extra.keys() & parts.OVERRIDING) if isinstance(extra, dict) else ["extra_body"]
+        if body.get("stream"):
+            reason = "Streams are not governed: a reply is checked as a whole before anybody sees it."
+            raise self._refused(proposal, "openai:stream", reason, "use stream=False")
+        if overriding:
+            reason = f"extra_body may not set {overriding[0]!r}: that would bypass the check of the request."
+            raise self._refused(proposal, "openai:extra_body", reason, "give it as an argument of the call")
+        return proposal
+
+    def _refused(self, proposal: Proposal, rule: str, reason: str, action: str) -> Blocked:
+        refusal = refuse(rule, reason, "invalid", action=action)
+        return Blocked(self.governor.blocked(proposal, refusal))
 
     def hosted(self, body: dict[str, Any]) -> list[Proposal]:
         """Return what the provider would do by itself as proposals."""
@@ -189,7 +202,7 @@ async def _acall(create: Any, body: dict[str, Any], desk: _Desk) -> Any:
 
 def _given(body: dict[str, Any], ruling: Ruling) -> dict[str, Any]:
     """Return the request to send: the checked copy, and what is no JSON (a response model) as it came."""
-    given = {**body, **ruling.value}
+    given = {**{key: value for key, value in body.items() if parts.passes(key, value)}, **ruling.value}
     for original, checked in zip(body.get("tools") or (), given.get("tools") or (), strict=False):
         function = original.get("function") if isinstance(original, dict) else None
         if isinstance(function, dict) and hasattr(

@@ -98,6 +98,11 @@ class _Call:
         if not ruling.allowed:
             raise Blocked(ruling)
         checked = ruling.args
+        shown = bound.arguments.keys() - self.exempt
+        if shown and (not isinstance(checked, dict) or checked.keys() != shown):
+            odd = min(shown ^ checked.keys()) if isinstance(checked, dict) else "args"
+            reason = f"The rewrite does not fit the parameters of {self.name}: {odd!r:.60}."
+            raise Blocked(self.governor.withdraw(ruling, "python:rewrite", reason))
         for name in bound.arguments:
             if name not in self.exempt:
                 bound.arguments[name] = checked[name]

@@ -17,9 +17,10 @@ from masfire.governance.history import History
 from masfire.governance.live import LiveRuns
 from masfire.governance.policy import Policy
 from masfire.governance.refusals import refuse
+from masfire.governance.rewrites import CLAMPED, Permitted, credited, rewritten
 from masfire.governance.ruling import Outcome, Proposal, Refusal, Rewrite, Ruling, digest
 from masfire.governance.runs import Health, RunState
-from masfire.trace.payload import Payload, pack
+from masfire.trace.payload import Payload
 
 
 class Minutes:
@@ -76,7 +77,7 @@ class Admission:
         minutes: Minutes,
         health: Health,
         *,
-        permitted: Callable[[Proposal], tuple[Grant, Payload]],
+        permitted: Permitted,
         rewrite: Callable[[Proposal, str], Any] | None,
         tokens_of: Callable[[Proposal], int],
         timer: Callable[[], float],
@@ -110,7 +111,7 @@ class Admission:
                 notes: tuple[str, ...] = ()
                 history = state.history
                 if history is not None and not overruled:
-                    payload, notes = self._lawful(history, proposal, grant, payload)
+                    grant, payload, notes = self._lawful(history, proposal, grant, payload)
                 seconds = 0.0
                 if acts and policy.time_budget is not None:
                     seconds = self._share_of_time(state, proposal, now)
@@ -142,17 +143,21 @@ class Admission:
 
     def _lawful(
         self, history: History, proposal: Proposal, grant: Grant, payload: Payload
-    ) -> tuple[Payload, tuple[str, ...]]:
-        """Return what the contracts let run, and their warnings; raise Refusal when they do not."""
+    ) -> tuple[Grant, Payload, tuple[str, ...]]:
+        """Return what the contracts let run, on whose word, and their warnings; raise Refusal otherwise."""
         judged = proposal
         if payload is not proposal.payload:
             judged = msgspec.structs.replace(proposal, payload=payload)
         try:
             found = history.peek(judged, self._moment(), self._policy.seconds)
             if found.mild and self._rewrite is not None:
-                reason = found.mild[0]
+                rule, reason, _ = found.hard[0]
                 value = ask(self._rewrite, (judged, reason), seconds=self._policy.seconds, rule="rewrite")
-                payload = rewritten(self._permitted, proposal, Rewrite(value, reason))
+                wish = Rewrite(value, reason)
+                changed = rewritten(self._permitted, judged, wish, grant, f"rewrite:{rule}")
+                if changed != payload:
+                    earlier = payload is not proposal.payload and payload != proposal.payload
+                    grant, payload = credited(grant, rule, reason, earlier=earlier), changed
                 judged = msgspec.structs.replace(proposal, payload=payload)
                 found = history.peek(judged, self._moment(), self._policy.seconds)
             if found.hard:
@@ -160,7 +165,7 @@ class Admission:
         except Refusal as refusal:
             refusal.checked = (grant, payload)
             raise
-        return payload, found.warnings
+        return grant, payload, found.warnings
 
     def _cost_of(self, proposal: Proposal) -> tuple[int, float | None]:
         """Return the tokens to set aside for a model call and their cost (None: nobody knows the price)."""
@@ -169,13 +174,6 @@ class Admission:
             raise refuse("budget:tokens", f"{tokens!r:.40} is no number of tokens.", "internal")
         price = self._policy.prices.get(proposal.name)
         return tokens, None if price is None else tokens * max(price.tokens_in, price.tokens_out) / 1e6
-
-
-def rewritten(
-    permitted: Callable[[Proposal], tuple[Grant, Payload]], proposal: Proposal, wish: Rewrite
-) -> Payload:
-    """Return the payload of a rewrite, within its agent's bounds; raise Refusal otherwise."""
-    return permitted(msgspec.structs.replace(proposal, payload=pack(wish.value)))[1]
 
 
 _FREE: tuple[int, float | None] = (0, 0.0)
@@ -192,6 +190,6 @@ def _ruled(
             (*grant.evidence, *notes) if notes else grant.evidence, proposed, proposed, None, ticket, seconds,
         )  # fmt: skip
     return Ruling(
-        Outcome.REWRITE, grant.rule, grant.reason or "brought within bounds", proposal, payload,
+        Outcome.REWRITE, grant.rule, grant.reason or CLAMPED, proposal, payload,
         (*grant.evidence, *notes), proposed, digest(payload), None, ticket, seconds,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from masfire.governance.admission import Admission, Minutes, rewritten
+from masfire.governance.admission import Admission, Minutes
 from masfire.governance.answers import Check, aask, ask, heed, is_async
 from masfire.governance.audit import AuditLog
 from masfire.governance.capabilities import Grant, Rulebook, check_arguments
@@ -20,6 +20,7 @@ from masfire.governance.lineage import Judgement, LineageGuard, Verifier
 from masfire.governance.live import AGENT, RUN, LiveRuns
 from masfire.governance.policy import Policy
 from masfire.governance.refusals import ESCALATED, broken, refuse
+from masfire.governance.rewrites import credited, fitted, rewritten
 from masfire.governance.ruling import (
     Blocked,
     Outcome,
@@ -31,7 +32,7 @@ from masfire.governance.ruling import (
 )
 from masfire.governance.runs import Health
 from masfire.trace.model import Header
-from masfire.trace.payload import ABSENT, EMPTY, Payload, pack, pack_or_refuse, unpack
+from masfire.trace.payload import ABSENT, EMPTY, Payload, pack_or_refuse, unpack
 
 SCREENED = frozenset({"message", "tool_call", "delegation", "memory_write"})
 """Kinds whose statements the lineage guard screens."""
@@ -230,6 +231,12 @@ class Governor(LiveRuns):
                 run=ruling.proposal.run, agent=ruling.proposal.agent, rule="abandoned", ticket=ruling.ticket
             )
 
+    def withdraw(self, ruling: Ruling, rule: str, reason: str) -> Ruling:
+        """Return the block of an allowed proposal that cannot be carried out as ruled; both are logged."""
+        self.abandon(ruling)
+        refusal = refuse(rule, reason, "internal", action="report it to a person")
+        return self.blocked(ruling.proposal, refusal)
+
     # -- the parts of a decision ------------------------------------------------------------
 
     def _permitted(self, proposal: Proposal) -> tuple[Grant, Payload]:
@@ -257,7 +264,7 @@ class Governor(LiveRuns):
         for check in self._checks:
             seen = msgspec.structs.replace(proposal, payload=payload)
             answer = ask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
-            payload = self._heeded(seen, answer, _rule(check))
+            grant, payload = self._heeded(proposal, seen, grant, answer, _rule(check))
         if self.guard is not None and proposal.kind in SCREENED:
             return self._screened(proposal, grant, payload, self.guard.screen(proposal, payload))
         return grant, payload
@@ -266,15 +273,22 @@ class Governor(LiveRuns):
         for check in self._checks:
             seen = msgspec.structs.replace(proposal, payload=payload)
             answer = await aask(check, (seen,), seconds=self.policy.seconds, rule=_rule(check))
-            payload = self._heeded(seen, answer, _rule(check))
+            grant, payload = self._heeded(proposal, seen, grant, answer, _rule(check))
         if self.guard is not None and proposal.kind in SCREENED:
             return self._screened(proposal, grant, payload, await self.guard.ascreen(proposal, payload))
         return grant, payload
 
-    def _heeded(self, proposal: Proposal, answer: Any, rule: str) -> Payload:
-        """Return the payload after a check; a rewrite is held to the bounds again."""
+    def _heeded(
+        self, proposal: Proposal, seen: Proposal, grant: Grant, answer: Any, rule: str
+    ) -> tuple[Grant, Payload]:
+        """Return the grant and the payload after a check; a rewrite is held to form and bounds, and named."""
         wish = heed(answer, rule=rule)
-        return proposal.payload if wish is None else rewritten(self._permitted, proposal, wish)
+        if wish is None:
+            return grant, seen.payload
+        changed = rewritten(self._permitted, seen, wish, grant, rule)
+        if changed == seen.payload:
+            return grant, seen.payload
+        return credited(grant, rule, wish.reason, earlier=seen.payload != proposal.payload), changed
 
     def _screened(
         self, proposal: Proposal, grant: Grant, payload: Payload, judged: Judgement
@@ -283,8 +297,9 @@ class Governor(LiveRuns):
         if judged.outcome is Outcome.ALLOW and judged.rule == "lineage":
             return grant, judged.payload
         if judged.outcome is Outcome.ALLOW or judged.outcome is Outcome.REWRITE:
+            before = credited(grant, judged.rule, "", earlier=payload != proposal.payload)
             noted = msgspec.structs.replace(
-                grant, rule=judged.rule, reason=judged.reason, evidence=judged.evidence
+                before, reason=judged.reason, evidence=(*judged.evidence, *before.evidence)
             )
             changed = judged.payload
             if grant.bounded and changed != payload:  # a repaired value is held to the bounds again
@@ -343,11 +358,14 @@ class Governor(LiveRuns):
         if refusal.checked is not None:  # a contract spoke: everything before it had let this pass
             grant, payload = refusal.checked
             if wish is not None:
-                payload = rewritten(self._permitted, proposal, wish)
+                payload = rewritten(self._permitted, proposal, wish, grant, rule)
         else:
             grant = self.rulebook.grant(proposal.agent, proposal.role, proposal.kind, proposal.name)
-            payload = proposal.payload if wish is None else pack(wish.value)
-        granted = msgspec.structs.replace(grant, rule=rule, evidence=(refusal.reason,), tests=(), foreseen=())
+            payload = proposal.payload if wish is None else fitted(proposal, wish, grant, rule)
+        granted = msgspec.structs.replace(
+            grant, rule=rule, reason=getattr(answer, "reason", ""), evidence=(refusal.reason,), tests=(),
+            foreseen=(),
+        )  # fmt: skip
         return granted, payload, refusal.checked is None or wish is not None
 
 
