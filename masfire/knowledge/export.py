@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
 import msgspec
 
 from masfire.errors import UsageError
-from masfire.knowledge.model import ErrorSchema, MistakeNote, Slot
+from masfire.knowledge.model import ErrorSchema, MistakeNote, Slot, check_status
 from masfire.knowledge.quoting import plain
 
 VERSION = "lessons/v1"
 MAX_BYTES = 16 * 1024 * 1024
 MAX_NODES = 4_000_000
+MAX_COUNT = 2**53
+"""Counts and times below this are exact in every store."""
 MAX_HEAD = 65_536
 """Characters in which a file says what it is."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|!~])")
@@ -54,7 +57,25 @@ def from_yaml(text: str, *, where: str = "") -> Lessons:
         ) from None
     if lessons.masfire != VERSION:
         raise UsageError(f"It is {lessons.masfire!r}; this masfire reads {VERSION!r}.", where=where)
+    for note in lessons.notes:
+        check_status(note.status)
+    entries: list[ErrorSchema | MistakeNote] = [*lessons.schemata, *lessons.notes]
+    for entry in entries:
+        _check_counts(entry, where)
     return lessons
+
+
+def _check_counts(entry: ErrorSchema | MistakeNote, where: str) -> None:
+    """Raise UsageError for numbers that no store can hold: a memory with one of them cannot be read again."""
+    counts = [entry.support, entry.hits, entry.last_used, *(one.step + 1 for one in entry.evidence)]
+    if isinstance(entry, ErrorSchema):
+        counts += [entry.replayed, entry.precision or 0.0]
+    if not all(math.isfinite(count) and 0 <= count < MAX_COUNT for count in counts):
+        raise UsageError(
+            f"Entry {entry.id!r:.60} holds a number that is negative, too large or none.",
+            hint="Look at its support, hits, last_used, replayed, precision and steps.",
+            where=where,
+        )
 
 
 def to_markdown(schemata: Iterable[ErrorSchema], notes: Iterable[MistakeNote]) -> str:
