@@ -19,7 +19,11 @@ _GOVERNED = {
     ("responses", "create"), ("responses", "parse"),
 }  # fmt: skip
 _WAYS = {way[:depth] for way in _GOVERNED for depth in range(1, len(way))}
-_HARMLESS = frozenset({"base_url", "api_key", "close", "models", "timeout", "max_retries", "is_closed"})
+_WAYS.add(("models",))
+_HARMLESS = frozenset({
+    ("base_url",), ("api_key",), ("close",), ("timeout",), ("max_retries",), ("is_closed",),
+    ("models", "list"), ("models", "retrieve"),
+})  # fmt: skip
 
 
 def govern(
@@ -135,7 +139,7 @@ class _Way:
         if way in _GOVERNED:
             called = _acall if inspect.iscoroutinefunction(inspect.unwrap(found)) else _call
             return lambda **body: called(found, body, self._desk)
-        if len(way) == 1 and name in _HARMLESS:
+        if way in _HARMLESS:
             return found
         raise self._desk.blocked_way(way)
 

@@ -80,6 +80,10 @@ class _Call:
     def __init__(self, governor: Governor, function: Any, name: str, kind: str, agent: str) -> None:
         self.governor, self.name, self.kind, self.agent = governor, name, kind, agent
         self.signature = inspect.signature(function)
+        self.further = next(
+            (one.name for one in self.signature.parameters.values() if one.kind is one.VAR_KEYWORD), ""
+        )
+        """The parameter that takes further keywords: each of them is an argument by its own name."""
         self.exempt: frozenset[str] = frozenset()
         self.identity = ""
 
@@ -87,9 +91,8 @@ class _Call:
         """Return the proposal and the arguments as bound to the function's parameters."""
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        shown = {name: value for name, value in bound.arguments.items() if name not in self.exempt}
         proposal = self.governor.propose(
-            self.kind, self.name, {"args": shown}, agent=self.agent, identity=self.identity
+            self.kind, self.name, {"args": self._shown(bound)}, agent=self.agent, identity=self.identity
         )
         return proposal, bound
 
@@ -98,15 +101,25 @@ class _Call:
         if not ruling.allowed:
             raise Blocked(ruling)
         checked = ruling.args
-        shown = bound.arguments.keys() - self.exempt
+        shown = self._shown(bound).keys()
         if shown and (not isinstance(checked, dict) or checked.keys() != shown):
             odd = min(shown ^ checked.keys()) if isinstance(checked, dict) else "args"
             reason = f"The rewrite does not fit the parameters of {self.name}: {odd!r:.60}."
             raise Blocked(self.governor.withdraw(ruling, "python:rewrite", reason))
-        for name in bound.arguments:
-            if name not in self.exempt:
-                bound.arguments[name] = checked[name]
+        further = bound.arguments.get(self.further, {})
+        for name in shown:
+            holder = further if name in further else bound.arguments
+            holder[name] = checked[name]
         return bound
+
+    def _shown(self, bound: inspect.BoundArguments) -> dict[str, Any]:
+        """Return what is checked, by name."""
+        named = {name: value for name, value in bound.arguments.items() if name != self.further}
+        further = bound.arguments.get(self.further, {})
+        shown = {name: value for name, value in {**named, **further}.items() if name not in self.exempt}
+        if named.keys() & further.keys():  # a positional parameter and a keyword of one name
+            shown[self.further] = object()  # no JSON: this blocks
+        return shown
 
 
 def error_of(failure: BaseException) -> dict[str, Any]:

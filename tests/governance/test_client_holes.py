@@ -158,3 +158,14 @@ def test_calls_allowed_before_a_blocked_one_use_up_nothing() -> None:
             for _ in range(3):  # the model calls count, the calls that nobody got do not
                 with pytest.raises(Blocked, match="default"):
                     act(client)
+
+
+def test_what_deletes_is_not_reached_through_the_list_of_models() -> None:
+    found, sent = asked("hi", lambda client: client.models.delete("ft:own"))
+    assert isinstance(found, Blocked)
+    assert sent == []
+    with FakeOpenAI(lambda path, body: "hi") as server:
+        inner = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
+        client = govern(inner, Governor(ALL), agent="clerk")
+        assert callable(client.models.list)
+        assert callable(client.models.retrieve)
