@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from masfire.knowledge.model import Slot
+from masfire.knowledge.model import ACCEPTED, Habits, Slot
 from masfire.recovery import Rewriter
 from masfire.recovery.doubts import Readings, listed, reformed
 from masfire.recovery.habits import MOST_SCALARS, Given, habits_of, instead, mended
 from masfire.trace.model import End, Header, Step, Trace
 from tests.recovery.test_habits import HABITS, history, reading, righted, told
 from tests.recovery.test_rewriting import NOTE, call, said
+from tests.support.lessons import note
 
 FORM = HABITS["reader"].form
 
@@ -135,6 +136,13 @@ def test_without_habits_a_value_that_may_be_meant_stays(mail: str, source: Any, 
     past: tuple[Step, ...] = (said(0, "user", mail), said(1, giver, source))
     step = call(2, args)
     assert Rewriter([NOTE]).step(step, "run", past) is step
+
+
+def test_a_slot_from_a_strange_place_changes_nothing() -> None:
+    habits = Habits((Slot("message", "quantity", "elsewhere", (), 3),), "{")
+    strange = note("claim:conflict", role="", status=ACCEPTED, habits=habits)
+    step = said(1, "clerk", {"quantity": 80})
+    assert Rewriter([strange]).step(step, "run", (said(0, "user", "8 chairs"),)) is step
 
 
 def test_of_several_objects_none_is_taken_for_another() -> None:
