@@ -20,9 +20,11 @@ TOOLS = [
 ]
 
 
+governor = Governor(load_policy(Path(__file__).with_name("policy.yaml")))
+
+
 def build(client: Any) -> Any:
     """Return the client, governed: calls beyond the policy raise Blocked before anything is sent."""
-    governor = Governor(load_policy(Path(__file__).with_name("policy.yaml")))
     return govern(client, governor, agent="clerk")
 
 
@@ -33,12 +35,13 @@ def main() -> None:
     import openai
 
     client = build(openai.OpenAI())
-    reply = client.chat.completions.create(
-        model=os.environ["OPENAI_MODEL"],
-        messages=[{"role": "user", "content": "Order twelve pieces."}],
-        tools=TOOLS,
-        max_tokens=100,
-    )
+    with governor.run():  # one for each request or conversation: the policy's budgets hold for a run
+        reply = client.chat.completions.create(
+            model=os.environ["OPENAI_MODEL"],
+            messages=[{"role": "user", "content": "Order twelve pieces."}],
+            tools=TOOLS,
+            max_tokens=100,
+        )
     for call in reply.choices[0].message.tool_calls or []:
         print(call.function.name, call.function.arguments)
 

@@ -74,6 +74,12 @@ class AgentRules(Struct, frozen=True):
     deny: tuple[str, ...] = ()
     budget: Limits | None = None
 
+    @property
+    def counts(self) -> bool:
+        """Return whether any of these capabilities may be used only so often in a run."""
+        sections = (getattr(self, section) or {} for section in SECTIONS.values())
+        return any(one.calls is not None for section in sections for one in section.values())
+
 
 class Grant(Struct, frozen=True):
     """What the winning rules say of one (agent, kind, name): allowed within these, or why not.

@@ -17,7 +17,7 @@ from masfire.governance.freezing import freeze
 from masfire.governance.interceptor import Gatekeeper
 from masfire.governance.ledger import estimate_tokens
 from masfire.governance.lineage import Judgement, LineageGuard, Verifier
-from masfire.governance.live import AGENT, RUN, LiveRuns
+from masfire.governance.live import AGENT, RUN, LiveRuns, runless
 from masfire.governance.policy import Policy
 from masfire.governance.refusals import ESCALATED, broken, refuse
 from masfire.governance.rewrites import credited, fitted, rewritten
@@ -51,6 +51,11 @@ class Governor(LiveRuns):
     `tokens_of` estimates a model request's tokens before it is sent. `clock` is the wall clock of the audit
     log; `timer`, a monotonic one, measures budgets, breakers and, from the clock's time at the start on,
     the contracts: setting the clock changes no wait.
+
+    Budgets, calls, contracts and whatever else remembers hold for one run: `with governor.run():` (each
+    call of a governed graph or LangChain agent is one by itself). An action in no run is blocked, unless
+    the policy remembers nothing or `run` names the one that such actions share: it never ends, so its
+    budgets are the process's.
     """
 
     def __init__(
@@ -63,12 +68,15 @@ class Governor(LiveRuns):
         escalate: Escalate | None = None,
         verifiers: Sequence[Verifier] = (),
         tokens_of: Callable[[Proposal], int] | None = None,
+        run: str = "",
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         guard = LineageGuard(policy.lineage, verifiers, seconds=policy.seconds) if policy.lineage else None
         super().__init__(policy, guard)
         self.audit = audit
+        self._per_run = policy.per_run()
+        self._shared_run = run or ("" if self._per_run else "default")
         self.rulebook = Rulebook(policy.agents)
         self._checks, self._escalate = tuple(checks), escalate
         self._timer, ahead = timer, clock() - timer()
@@ -129,7 +137,7 @@ class Governor(LiveRuns):
             payload = latest[0]
         except Exception as failure:  # a user's object may raise anything while it is looked at
             payload, malformed = pack_or_refuse(value), str(failure) or type(failure).__name__
-        run, agent = _run_here() or run or "default", agent or _agent_here()
+        run, agent = _run_here() or run or self._shared_run, agent or _agent_here()
         if not (type(name) is type(agent) is type(run) is type(kind) is type(role) is str):
             texts = [_exact(text) for text in (kind, name, agent, run, role)]
             if None in texts:
@@ -243,6 +251,8 @@ class Governor(LiveRuns):
         """Return the grant and the payload within its bounds; raise Refusal when there is none."""
         if proposal.malformed:
             raise refuse("malformed", proposal.malformed, "invalid", action="send plain JSON values")
+        if not proposal.run:
+            raise runless(self._per_run)
         agent = proposal.agent
         if self.quarantined and agent in self.quarantined:
             raise refuse("quarantine", f"{agent} is in quarantine: {self.quarantined[agent]}", "quarantine")
@@ -314,7 +324,7 @@ class Governor(LiveRuns):
             Outcome.BLOCK, refusal.rule, refusal.reason, proposal, EMPTY, refusal.evidence,
             digest(proposal.payload), "", refusal.error,
         )  # fmt: skip
-        if self.policy.quarantine is not None:
+        if self.policy.quarantine is not None and proposal.run:
             with contextlib.suppress(Exception):  # it is blocked already
                 self.state_of(proposal.run).blame(proposal.agent)
         self._minutes.refused(ruling)

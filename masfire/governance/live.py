@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import functools
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from masfire.errors import UsageError
 from masfire.governance.history import History
@@ -16,6 +19,9 @@ from masfire.governance.policy import Policy
 from masfire.governance.refusals import refuse
 from masfire.governance.ruling import Refusal
 from masfire.governance.runs import RunState
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MAX_RUNS = 100_000
 """Live runs a governor keeps; more are blocked, because forgetting one would renew its budget."""
@@ -37,15 +43,17 @@ class LiveRuns:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def run(self, run: str, *, status: str = "completed") -> Iterator[str]:
-        """Make `run` the run whose budgets and history count in this context, and end it afterwards.
+    def run(self, run: str = "", *, status: str = "completed") -> Iterator[str]:
+        """Make `run` (empty: a new one) the run that counts in this context, and end it afterwards.
 
-        Inside another run's block the outer run goes on to count: a nested agent gets no new budget.
+        Inside another run's block the outer run goes on to count: a nested agent gets no new budget. A
+        task takes its run along; a thread or a pool's worker only by `carry`, and is blocked without.
         """
         outer = RUN.get()
         if outer:
             yield outer
             return
+        run = run or uuid.uuid4().hex
         token = RUN.set(run)
         self.enter(run)
         try:
@@ -53,6 +61,24 @@ class LiveRuns:
         finally:
             RUN.reset(token)
             self.leave(run, status)
+
+    def carry(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return `function` as it acts here: in this context's run and agent, whatever thread calls it.
+
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from masfire.governance import Governor, Policy
+        >>> governor = Governor(Policy())
+        >>> with governor.run("today"), ThreadPoolExecutor() as pool:
+        ...     pool.submit(governor.carry(governor.current_run)).result()
+        'today'
+        """
+        context = contextvars.copy_context()
+
+        @functools.wraps(function)
+        def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+            return context.copy().run(function, *args, **kwargs)  # one copy a call: calls may overlap
+
+        return carried
 
     def current_run(self) -> str:
         """Return the run of this context, or empty."""
@@ -153,3 +179,13 @@ class LiveRuns:
 
 def _over(run: str) -> Refusal:
     return refuse("run-over", f"Run {run!r} has ended.", "budget")
+
+
+def runless(per_run: tuple[str, ...]) -> Refusal:
+    """Return the Refusal of an action in no run, by a policy whose fields `per_run` count within one."""
+    reason = f"No run is open here, and the policy's {', '.join(per_run)} hold for one run."
+    action = (
+        "open one by `with governor.run():`, take it to a thread by governor.carry(function), "
+        "or let all that has none share one for good: Governor(policy, run='service')"
+    )
+    return refuse("run:none", reason, "internal", action=action)

@@ -94,6 +94,21 @@ class Policy(Struct, frozen=True):
     source: str = ""
     """The file it came from, or empty."""
 
+    def per_run(self) -> tuple[str, ...]:
+        """Return the names of the fields that remember something from one action of a run to the next."""
+        agents = self.agents.values()
+        found = {
+            "budget": any(rules.budget is not None for rules in agents),
+            "calls": any(rules.counts for rules in agents),
+            "run": self.run is not None,
+            "contracts": bool(self.contracts),
+            "retries": self.retries,
+            "lineage": self.lineage is not None,
+            "quarantine": self.quarantine is not None,
+            "time_budget": self.time_budget is not None,
+        }
+        return tuple(name for name, remembers in found.items() if remembers)
+
 
 def allow(*tools: str, **budget: Any) -> AgentRules:
     """Return rules that allow these tools without bounds, within a budget (fields of Limits).

@@ -19,9 +19,12 @@ def test_plain_python(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "booked 12" in out
     assert "blocked" in out
-    assert asyncio.run(plain_python.place_order_later(3)) == "booked 3"
-    with pytest.raises(Blocked, match="beyond 60"):
-        asyncio.run(plain_python.place_order_later(61))
+    with plain_python.governor.run():
+        assert asyncio.run(plain_python.place_order_later(3)) == "booked 3"
+        with pytest.raises(Blocked, match="beyond 60"):
+            asyncio.run(plain_python.place_order_later(61))
+    with pytest.raises(Blocked, match="No run is open"):
+        plain_python.place_order(3)
 
 
 def test_langgraph(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +65,7 @@ def test_openai() -> None:
     def ask(text: str) -> dict[str, Any]:
         return {"model": "m", "messages": [{"role": "user", "content": text}], "max_tokens": 50}
 
-    with FakeOpenAI(answer) as server:
+    with FakeOpenAI(answer) as server, openai_client.governor.run():
         client = openai_client.build(openai.OpenAI(base_url=server.url, api_key="none", max_retries=0))
         reply = client.chat.completions.create(**ask("Order twelve."))
         assert json.loads(reply.choices[0].message.tool_calls[0].function.arguments) == {"quantity": 12}

@@ -116,7 +116,9 @@ def test_no_secret_is_written(tmp_path: Path) -> None:
     with AuditLog(path) as log:
         governor = Governor(POLICY, audit=log)
         governor.decide(
-            governor.propose("tool_call", secret, {"args": {"k": secret}}, agent="a", identity=secret)
+            governor.propose(
+                "tool_call", secret, {"args": {"k": secret}}, agent="a", run="r", identity=secret
+            )
         )
         governor.quarantine("a", f"it printed {secret}")
     verify(path)
@@ -129,7 +131,7 @@ def test_hostile_text_stays_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "log"
     with AuditLog(path) as log:
         governor = Governor(POLICY, audit=log)
-        governor.decide(governor.propose("tool_call", text, {"args": {}}, agent=text, identity=text))
+        governor.decide(governor.propose("tool_call", text, {"args": {}}, agent=text, run="r", identity=text))
     assert verify(path)[0] == 2
 
 

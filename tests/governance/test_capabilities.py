@@ -55,7 +55,7 @@ def test_kinds_that_do_not_act_are_open_until_a_section_closes_them() -> None:
 def ruled(bound: Bound, args: Any, **more: Any) -> Any:
     rules = AgentRules(tools={"pay": Capability({"to.amount": bound}, **more)})
     governor = Governor(Policy(agents={"a": rules}, retries=False))
-    return governor.decide(governor.propose("tool_call", "pay", {"args": args}, agent="a"))
+    return governor.decide(governor.propose("tool_call", "pay", {"args": args}, agent="a", run="r"))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_an_optional_argument_may_be_missing_and_others_may_be_refused() -> None
 def test_arguments_changed_after_the_check_change_nothing() -> None:
     governor = Governor(Policy(agents={"a": AgentRules(tools={"pay": Capability({"n": Bound(maximum=10)})})}))
     args = {"n": 5, "deep": [1]}
-    proposal = governor.propose("tool_call", "pay", {"args": args}, agent="a")
+    proposal = governor.propose("tool_call", "pay", {"args": args}, agent="a", run="r")
     args["n"] = 10_000
     ruling = governor.decide(proposal)
     args["deep"].append(2)  # type: ignore[attr-defined]
@@ -118,7 +118,7 @@ def test_what_is_no_json_cannot_be_checked() -> None:
     cycle: list[Any] = []
     cycle.append(cycle)
     for odd in (object(), cycle, {1: 2}, {"x": {1, 2}}, 10**5000):
-        ruling = governor.decide(governor.propose("tool_call", "pay", {"args": odd}, agent="a"))
+        ruling = governor.decide(governor.propose("tool_call", "pay", {"args": odd}, agent="a", run="r"))
         assert (ruling.allowed, ruling.rule) == (False, "malformed")
 
 
@@ -155,10 +155,10 @@ def test_a_proposal_is_judged_alike_however_often_and_whatever_was_proposed_sinc
     bound = Bound(type="integer", maximum=10, otherwise=otherwise)
     governor = Governor(Policy(agents={"a": AgentRules(tools={"pay": Capability({"n": bound})})}))
     args = {"args": {"n": 50}}
-    high = governor.propose("tool_call", "pay", args, agent="a")
+    high = governor.propose("tool_call", "pay", args, agent="a", run="r")
     args["args"]["n"] = 5
     first = governor.decide(high)
-    low = governor.propose("tool_call", "pay", args, agent="a")
+    low = governor.propose("tool_call", "pay", args, agent="a", run="r")
     assert governor.decide(low).args == {"n": 5}
     for again in (governor.decide(high), governor.decide(high)):
         assert (again.outcome, again.payload) == (first.outcome, first.payload)
@@ -171,9 +171,9 @@ def test_a_proposal_is_judged_alike_however_often_and_whatever_was_proposed_sinc
 def test_an_integers_bounds_hold(given: int, wanted: bool, optional: bool) -> None:
     bound = Bound(type="integer", minimum=0, maximum=7.5, optional=optional)
     governor = Governor(Policy(agents={"a": AgentRules(tools={"pay": Capability({"n": bound})})}))
-    ruling = governor.decide(governor.propose("tool_call", "pay", {"args": {"n": given}}, agent="a"))
+    ruling = governor.decide(governor.propose("tool_call", "pay", {"args": {"n": given}}, agent="a", run="r"))
     assert ruling.allowed is wanted
-    missing = governor.decide(governor.propose("tool_call", "pay", {"args": {}}, agent="a"))
+    missing = governor.decide(governor.propose("tool_call", "pay", {"args": {}}, agent="a", run="r"))
     assert missing.allowed is optional
 
 

@@ -23,7 +23,8 @@ ALL = Policy(agents={"clerk": AgentRules(tools=TOOLS)})
 def asked(reply: Any, act: Callable[[Any], Any], policy: Policy = ALL) -> tuple[Any, list[Any]]:
     with FakeOpenAI(lambda path, body: reply) as server:
         inner = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
-        with govern(inner, Governor(policy), agent="clerk") as client:
+        governor = Governor(policy)
+        with governor.run("r"), govern(inner, governor, agent="clerk") as client:
             try:
                 return act(client), server.bodies
             except Blocked as blocked:
@@ -154,7 +155,7 @@ def test_calls_allowed_before_a_blocked_one_use_up_nothing() -> None:
     governor = Governor(Policy(agents={"clerk": rules}))
     with FakeOpenAI(lambda path, body: reply) as server:
         inner = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
-        with govern(inner, governor, agent="clerk") as client:
+        with governor.run("r"), govern(inner, governor, agent="clerk") as client:
             for _ in range(3):  # the model calls count, the calls that nobody got do not
                 with pytest.raises(Blocked, match="default"):
                     act(client)

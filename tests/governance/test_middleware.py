@@ -84,9 +84,9 @@ def test_invocations_without_a_thread_share_nothing_and_leave_nothing() -> None:
     with FakeOpenAI(lambda path, body: GOOD) as server:
         asked(server, governor)
     assert governor.guard is not None
-    other = governor.decide(governor.propose("message", "", GOOD, agent="clerk"))
+    other = governor.decide(governor.propose("message", "", GOOD, agent="clerk", run="other"))
     assert other.rule == "lineage:yellow"  # nobody told this run
-    assert list(governor._states) == ["default"]
+    assert list(governor._states) == ["other"]
 
 
 def test_calls_are_held_to_what_the_user_said_in_the_same_run() -> None:

@@ -83,7 +83,7 @@ def test_importing_governance_is_light() -> None:
     code = (
         "import sys, masfire.governance as g\n"
         "governor = g.Governor(g.Policy(agents={'a': g.allow('x')}))\n"
-        "p = governor.propose('tool_call', 'x', {'args': {}}, agent='a')\n"
+        "p = governor.propose('tool_call', 'x', {'args': {}}, agent='a', run='r')\n"
         "assert governor.decide(p).allowed\n"
         f"print(*(m for m in {heavy.split()!r} if m in sys.modules))"
     )

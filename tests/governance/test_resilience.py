@@ -150,7 +150,7 @@ def test_time_is_shared_out_logged_and_enforced(tmp_path: Path) -> None:
     async def look() -> None:
         await asyncio.sleep(5)
 
-    with pytest.raises(TimeoutError):
+    with governor.run("r"), pytest.raises(TimeoutError):
         asyncio.run(look())
     log.close()
     note = next(entry for entry, _ in read(tmp_path / "log") if entry.rule == "budget:time")

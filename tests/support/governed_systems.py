@@ -47,7 +47,8 @@ def plain(governor: Governor, amount: int) -> Ran:
         ran.append(amount)
         return "paid"
 
-    return _caught(lambda: pay(amount), ran)
+    with governor.run("r"):
+        return _caught(lambda: pay(amount), ran)
 
 
 def plain_async(governor: Governor, amount: int) -> Ran:
@@ -59,7 +60,8 @@ def plain_async(governor: Governor, amount: int) -> Ran:
         ran.append(amount)
         return "paid"
 
-    return _caught(lambda: asyncio.run(pay(amount)), ran)
+    with governor.run("r"):
+        return _caught(lambda: asyncio.run(pay(amount)), ran)
 
 
 def _paying_tool(ran: Ran) -> Any:
@@ -144,7 +146,7 @@ def client(governor: Governor, amount: int) -> Ran:
         with govern_client(inner, governor, agent="clerk") as asked:
             _carry_out(asked.chat.completions.create(model="m", messages=_words(amount), max_tokens=10), ran)
 
-    with FakeOpenAI(_paying) as server:
+    with FakeOpenAI(_paying) as server, governor.run("r"):
         return _caught(lambda: act(server.url), ran)
 
 
@@ -158,7 +160,7 @@ def client_async(governor: Governor, amount: int) -> Ran:
             reply = await asked.chat.completions.create(model="m", messages=_words(amount), max_tokens=10)
             _carry_out(reply, ran)
 
-    with FakeOpenAI(_paying) as server:
+    with FakeOpenAI(_paying) as server, governor.run("r"):
         return _caught(lambda: asyncio.run(act(server.url)), ran)
 
 
