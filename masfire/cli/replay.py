@@ -164,11 +164,12 @@ def _state(trace: Trace, until: int) -> Any:
 def _print_state(trace: Trace, until: int) -> None:
     """Tell the steps that led to step `until`, and all it holds."""
     from masfire.reporting.printable import printable
-    from masfire.reporting.story import told
+    from masfire.reporting.story import Messages, told
 
+    messages = Messages(trace.steps)
     click.echo(f"Stopped after step {until}. It was made from:")
     for index in _slice(trace, until)[-SLICE:]:
-        click.echo(f"  {told(trace[index])}")
+        click.echo(f"  {told(trace[index], messages)}")
     click.echo("It holds:")
     for line in json.dumps(_state(trace, until), indent=2, ensure_ascii=False).splitlines():
         click.echo(f"  {printable(line)}")

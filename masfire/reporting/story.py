@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from masfire.analysis import Report
 from masfire.errors import RefusedValue
 from masfire.reporting.printable import printable
-from masfire.trace.context import MAX_EXPANDED, expand_measured
+from masfire.trace.context import MAX_EXPANDED, expand_measured, stored
 from masfire.trace.model import Action, Decision, Injection, Message, Observation, Step, Trace
 from masfire.trace.payload import REFUSED, unpack
 
@@ -19,6 +19,9 @@ WIDTH = 100
 
 MAX_TOLD = 256 * 1024 * 1024
 """Bytes of requests that are written out for one trace."""
+
+KEPT = 64
+"""Requests that are kept split while a run is told."""
 
 PARENTS = 20
 """Parents of a step that one line names; of more than these, their number is told."""
@@ -39,20 +42,51 @@ def story(trace: Trace, report: Report, *, truth: bool = False) -> Iterator[str]
     marks: dict[int, list[Step]] = {}
     for mark in trace.injections if truth else ():
         marks.setdefault(mark.step, []).append(mark)
+    messages = Messages(trace.steps)
     yield from map(_marked, marks.get(-1, []))
     for step in trace:
         yield from map(_marked, marks.get(step.step, []))
-        yield told(step)
+        yield told(step, messages)
     yield _ending(trace)
 
 
-def told(step: Step) -> str:
-    """Return one step as a line: index, agent, what it did, parents."""
+class Messages:
+    """The messages of a run, each recorded once and referred to by later requests.
+
+    Requests of more than `MAX_TOLD` bytes in all are not looked into: few references can ask for much.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._split: dict[int, Any] = {}
+        self._left = MAX_TOLD
+
+    def written(self, item: Any, index: int) -> Any:
+        """Return an item of the request at step `index` written out; itself when it refers to nothing."""
+        match item:
+            case {"$ref": [int(source), *_]} if 0 <= source < index and source not in self._split:
+                if self._left < 0:
+                    return item
+                self._left -= len(bytes(self._steps[source].payload))
+                if len(self._split) >= KEPT:
+                    self._split.clear()
+        try:
+            found = stored(self._steps, index, item, self._split)
+            return item if found is None else unpack(found)
+        except RefusedValue:
+            return item
+
+
+def told(step: Step, messages: Messages | None = None) -> str:
+    """Return one step as a line: index, agent, what it did, parents.
+
+    `messages` are those of its run: the trace holds a message once, and later requests refer to it.
+    """
     named = ", ".join(f"#{parent}" for parent in step.parents[:PARENTS])
     more = len(step.parents) - PARENTS
     parents = f"  ← {named}{f' and {more} more' if more > 0 else ''}" if named else ""
     agent = printable(step.agent, limit=24)
-    return f"#{step.step:<5} {agent:<16} {_what(step)}{parents}"
+    return f"#{step.step:<5} {agent:<16} {_what(step, messages)}{parents}"
 
 
 def as_json(trace: Trace, report: Report, *, truth: bool = False) -> dict[str, Any]:
@@ -106,14 +140,14 @@ def _value(step: Step) -> Any:
         return {REFUSED: refused.message}
 
 
-def _what(step: Step) -> str:
+def _what(step: Step, messages: Messages | None) -> str:
     body = step.body
     if isinstance(body, Message):
         return f"says to {printable(', '.join(body.to), limit=40) or 'nobody'}: {_payload(_value(step))}"
     kind = printable(body.kind, limit=40)
     if isinstance(body, Action):
         if body.kind == "model_call":
-            return f"asks {printable(body.name, limit=40)}: {_question(_value(step))}"
+            return f"asks {printable(body.name, limit=40)}: {_question(step, messages)}"
         return f"{kind} {printable(body.name, limit=40)} {_payload(_value(step))}"
     if isinstance(body, Observation):
         failed = "" if body.ok else " FAILED"
@@ -126,11 +160,13 @@ def _what(step: Step) -> str:
     return kind
 
 
-def _question(request: Any) -> str:
+def _question(step: Step, messages: Messages | None) -> str:
+    request = _value(step)
     if not isinstance(request, dict):
         return _payload(request)
     items = request.get("messages") or request.get("input") or []
     last = items[-1] if isinstance(items, list) and items else items
+    last = messages.written(last, step.step) if messages is not None else last
     content = last.get("content", last) if isinstance(last, dict) else last
     count = f"{len(items)} items, last " if isinstance(items, list) else ""
     return f"{count}{_payload(content)}"

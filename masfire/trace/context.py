@@ -105,7 +105,7 @@ def expand_measured(steps: Sequence[Carrier], index: int, *, limit: int = MAX_EX
         if not isinstance(items, list):
             continue
         for place, item in enumerate(items):
-            found = _stored(steps, index, item, sources)
+            found = stored(steps, index, item, sources)
             if found is None:
                 continue
             size += len(bytes(found))
@@ -115,10 +115,13 @@ def expand_measured(steps: Sequence[Carrier], index: int, *, limit: int = MAX_EX
     return body, size
 
 
-def _stored(
+def stored(
     steps: Sequence[Carrier], index: int, item: Any, sources: dict[int, dict[str, list[msgspec.Raw]]]
 ) -> msgspec.Raw | None:
-    """Return the JSON that an item in our own notation stands for; None for any other item."""
+    """Return the JSON that an item in our own notation stands for; None for any other item.
+
+    The item is one of the request at step `index`; `sources` keeps the requests that were split before.
+    """
     if not (isinstance(item, dict) and len(item) == 1):
         return None
     if isinstance(item.get(ITEM), str):
