@@ -29,7 +29,7 @@ def to_graphml(graph: GenealogyGraph) -> str:
     """Return the graph as GraphML; characters that XML cannot hold are replaced."""
     import networkx
 
-    found = graph.to_networkx()
+    found = graph.to_networkx()  # keys are the edges' places: GraphML demands that ids differ
     for _, data in found.nodes(data=True):
         data.update({name: _legal(value) for name, value in data.items()})
     for _, _, data in found.edges(data=True):

@@ -26,7 +26,10 @@ Extractor: TypeAlias = Callable[[Any], Sequence[Statement]]
 
 
 class Node(Struct, frozen=True):
-    """A claim (or a whole step): who said it at which step, its text and its status."""
+    """A claim (or a whole step): who said it at which step, its text and its status.
+
+    A step's node has no status ("") and no text: the trace has both what it says and to whom.
+    """
 
     step: int
     agent: str
@@ -81,7 +84,10 @@ class GenealogyGraph:
         return [(place, round(float(sizes[place]))) for place in order[:n]]
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """Return the graph for networkx: the fields of nodes and edges are attributes."""
+        """Return the graph for networkx: the fields of nodes and edges are attributes.
+
+        An edge's key is its place in `edges`.
+        """
         import networkx
 
         graph = networkx.MultiDiGraph(kind=self.kind)
@@ -91,14 +97,15 @@ class GenealogyGraph:
             (place, {name: getattr(node, name) for name in names}) for place, node in enumerate(self.nodes)
         )
         graph.add_edges_from(
-            (edge.source, edge.target, {name: getattr(edge, name) for name in told}) for edge in self.edges
+            (edge.source, edge.target, place, {name: getattr(edge, name) for name in told})
+            for place, edge in enumerate(self.edges)
         )
         return graph
 
 
 def message_graph(trace: Trace) -> GenealogyGraph:
     """Return the graph of steps: an edge says that a step was in the input from which another was made."""
-    nodes = [Node(step.step, step.agent, step.kind) for step in trace]
+    nodes = [Node(step.step, step.agent, step.kind, status="") for step in trace]
     known = len(nodes)
     edges = (
         Edge(parent, step.step, CONTEXT, declared=True)

@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 from masfire.errors import UsageError
 from masfire.genealogy.dynamics import Form, Topology, evolve
 
-ASSUMED_BETA, ASSUMED_DELTA = 0.67, 0.0
-"""What is assumed without a calibration: the published fit of the star."""
+PUBLISHED: dict[str, tuple[float, float]] = {
+    "star": (0.67, 0.0),
+    "chain": (0.92, 0.005),
+    "complete graph": (0.37, 0.025),
+}
+"""β and δ that were fitted on five agents of each shape (product form): assumed without a calibration."""
+ASSUMED_BETA, ASSUMED_DELTA = PUBLISHED["star"]
+"""What is assumed of any other shape."""
 DENSE = 2_000
 """Up to this many agents the spectrum is computed exactly, and every seed is tried."""
 
@@ -35,7 +41,8 @@ class Risk(Struct, frozen=True):
     """The risk of a topology under (β, δ).
 
     `margin` is βρ(A) - δ (above 0: an error amplifies), `ratio` βρ(A)/δ (None when δ is 0). `curve` is
-    S(0…rounds) from the worst seed; `seeds` are ordered by coverage, worst first.
+    S(0…rounds) from the worst seed; `seeds` are ordered by coverage, worst first. `source` says where the
+    rates come from.
     """
 
     agents: int
@@ -50,6 +57,7 @@ class Risk(Struct, frozen=True):
     curve: tuple[float, ...]
     seeds: tuple[SeedRisk, ...]
     assumed: bool = False
+    source: str = "given"
 
     @property
     def worst(self) -> str:
@@ -96,16 +104,19 @@ def assess(
     rounds: int = 0,
     form: Form = "product",
 ) -> Risk:
-    """Return the risk of `topology`; without β and δ under the published fit of the star (`assumed`).
+    """Return the risk of `topology`; rates that are not given are those published of its shape (`assumed`).
 
+    A graph without cycles counts as a chain; what is no star, chain or complete graph gets the star's.
     `rounds` is the horizon (0: as many rounds as agents, at least 5). Raise UsageError for no agents,
     more than 2,000, or rates outside 0…1.
     """
     if not 0 < topology.n <= DENSE:
         raise UsageError(f"{topology.n} agents cannot be assessed.", hint=f"Between 1 and {DENSE} can.")
-    assumed = beta is None
-    beta = ASSUMED_BETA if beta is None else beta
-    delta = ASSUMED_DELTA if delta is None else delta
+    assumed = beta is None or delta is None
+    source, rates = _published(topology)
+    source = _told(source, beta, delta)
+    beta = rates[0] if beta is None else beta
+    delta = rates[1] if delta is None else delta
     for name, rate in (("β", beta), ("δ", delta)):
         if not 0 <= rate <= 1:
             raise UsageError(f"{name} = {rate} is no chance.", hint="Give a number between 0 and 1.")
@@ -129,7 +140,34 @@ def assess(
         curve=tuple(float(v) for v in curves[:, order[0]]),
         seeds=seeds,
         assumed=assumed,
+        source=source,
     )
+
+
+def _published(topology: Topology) -> tuple[str, tuple[float, float]]:
+    """Return the fit that is published of a topology's shape, in words and as β and δ."""
+    n, edges = topology.n, set(topology.edges)
+    if n > 1 and len(edges) == n * (n - 1):
+        shape = "complete graph"
+    elif edges and not _cyclic_core(topology.matrix()).size:
+        shape = "chain"
+    else:
+        shape = "star"
+    hubs = [
+        hub
+        for hub in range(n)
+        if edges == {p for leaf in range(n) if leaf != hub for p in ((hub, leaf), (leaf, hub))}
+    ]
+    other = "" if shape != "star" or hubs else "; none is published of this shape"
+    return f"the published fit of a {shape}{other}", PUBLISHED[shape]
+
+
+def _told(source: str, beta: float | None, delta: float | None) -> str:
+    if beta is not None and delta is not None:
+        return "given"
+    if beta is None and delta is None:
+        return f"assumed: {source}; measure yours with `masfire cascade`, or give --beta and --delta"
+    return f"{'β' if beta is None else 'δ'} assumed: {source}"
 
 
 def _from_every_seed(

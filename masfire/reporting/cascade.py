@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from masfire.genealogy.cascade import Cascade
+from masfire.genealogy.cascade import Cascade, Comparison
 from masfire.genealogy.dynamics import Topology
 from masfire.genealogy.graph import GenealogyGraph
 from masfire.genealogy.risk import Risk
 from masfire.genealogy.synergy import Advice
 from masfire.reporting.printable import printable
+from masfire.reporting.story import Messages, told
+from masfire.trace.model import Trace
 
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN = 10
@@ -36,8 +38,7 @@ def risk_lines(
 ) -> Iterator[str]:
     """Yield the lines that tell a risk."""
     yield f"{risk.agents} agents, {risk.edges} edges (who reads whom)"
-    source = "assumed: the published fit of a star" if risk.assumed else "given"
-    yield f"β = {risk.beta:g}, δ = {risk.delta:g} ({source})"
+    yield f"β = {risk.beta:g}, δ = {risk.delta:g} ({risk.source})"
     ratio = f"{risk.ratio:.2f}" if risk.ratio is not None else "unbounded (δ = 0)"
     shown = "undefined, no cycle" if risk.acyclic else ratio
     yield f"spectral    ρ(A) = {risk.rho:.3f}   βρ-δ = {risk.margin:+.3f}   R = {shown}"
@@ -46,15 +47,36 @@ def risk_lines(
     for seed in risk.seeds[:SHOWN]:
         yield f"  {seed.coverage:6.1%}  {printable(seed.agent)}  (left eigenvector {seed.influence:.2f})"
     yield printable(risk.sentence)
-    if measured:
+    if measured and not measured["runs"]:
         yield (
-            f"measured on {measured['runs']} runs: fidelity γ = {_share(measured['fidelity'])} "
+            f"measured nothing: none of {measured['traces']} traces is of a fault-free run, so fidelity and "
+            f"error correlation are unknown"
+        )
+    elif measured:
+        yield (
+            f"measured on {measured['runs']} {_all(measured)}: fidelity γ = {_share(measured['fidelity'])} "
             f"({measured['slots']} slots), error correlation ρ = {_share(measured['correlation'])}"
         )
     if advice is not None:
         yield f"advice      {advice.sentence}"
-    elif measured:
+    elif measured and measured["runs"]:
         yield "advice      none: no two agents both erred and both did right, so ρ or γ is undefined"
+
+
+def message_lines(trace: Trace) -> Iterator[str]:
+    """Yield a run step by step; behind ← what was in a step's input, and "of" what an answer answers."""
+    messages = Messages(trace.steps)
+    for step in trace:
+        yield told(step, messages)
+
+
+def comparison_lines(found: Comparison) -> Iterator[str]:
+    """Yield what appeared (+) in a run and what vanished (-) from it beside its clean twin."""
+    if not found.appeared and not found.vanished:
+        yield "The two runs make the same claims: nothing appeared, nothing vanished."
+    for mark, side in (("+", found.appeared), ("-", found.vanished)):
+        for agent, text in side:
+            yield f"{mark} {printable(agent)}: {printable(text, limit=100)}"
 
 
 def cascade_lines(cascade: Cascade) -> Iterator[str]:
@@ -145,8 +167,21 @@ def _across(turn: int, length: int) -> float:
     return _PLOT_W * turn / max(1, length - 1)
 
 
+def _all(measured: Mapping[str, Any]) -> str:
+    runs, traces = measured["runs"], measured["traces"]
+    return f"fault-free runs of {traces} traces" if runs < traces else "runs"
+
+
 def _share(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.2f}"
 
 
-__all__ = ["cascade_lines", "curves_svg", "graph_lines", "risk_lines", "spark"]
+__all__ = [
+    "cascade_lines",
+    "comparison_lines",
+    "curves_svg",
+    "graph_lines",
+    "message_lines",
+    "risk_lines",
+    "spark",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import xml.etree.ElementTree as ET
 
 import networkx as nx
 
@@ -26,6 +27,21 @@ def test_graphml_and_json_hold_the_same_graph() -> None:
     assert read.number_of_nodes() == len(content["nodes"]) == len(graph.nodes)
     assert read.number_of_edges() == len(content["edges"]) == len(graph.edges)
     assert read.nodes[0]["text"] == content["nodes"][0]["text"] == "The lamp costs 20 euro."
+
+
+def test_every_edge_of_a_graphml_file_has_an_id_of_its_own() -> None:
+    story = Story()
+    at = story.task("The lamp costs 20 euro. It is red.", "a")
+    at = story.says("a", "The lamp costs 20 euro. It is red.", of=(at,))
+    story.says("b", "The lamp costs 20 euro. It is red.", of=(at,))
+    graph = claim_graph(story.trace())
+    space = "{http://graphml.graphdrawing.org/xmlns}"
+    edges = ET.fromstring(to_graphml(graph)).findall(f"{space}graph/{space}edge")  # noqa: S314 - our own file
+    assert [edge.get("id") for edge in edges] == [str(place) for place in range(len(graph.edges))]
+    assert len(edges) > 2
+    read = nx.read_graphml(io.StringIO(to_graphml(graph)), node_type=int, force_multigraph=True)
+    ends = {(edge.source, edge.target, place) for place, edge in enumerate(graph.edges)}
+    assert set(read.edges(keys=True)) == ends == set(graph.to_networkx().edges(keys=True))
 
 
 def test_hostile_text_breaks_no_format() -> None:
