@@ -37,7 +37,7 @@ def load_fitted(path: str | Path) -> Fitted:
     where = str(path)
     try:
         data = msgspec.json.decode(Path(path).read_bytes())
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(f"This is no step scorer: {error}.", where=where) from None
     if not isinstance(data, dict) or data.get("masfire") != VERSION:
         return Fitted(_scorer(data, where))

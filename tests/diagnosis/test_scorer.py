@@ -66,7 +66,9 @@ def test_steps_are_compared_with_their_run_only():
     assert np.abs(compared(sample).mean(axis=0)).max() < 0.5
 
 
-@pytest.mark.parametrize("content", ["[]", "{", '{"masfire": "scorer/v9"}', '{"masfire": "scorer/v1"}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "{", "[" * 100_000, '{"masfire": "scorer/v9"}', '{"masfire": "scorer/v1"}']
+)
 def test_a_file_that_is_no_scorer_is_refused(tmp_path, content):
     path = tmp_path / "s.json"
     path.write_text(content)
