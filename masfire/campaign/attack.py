@@ -12,9 +12,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from masfire.campaign.plan import MOST, Limits, Model, Plan, Record, System, Tasks, _Part
-from masfire.campaign.planfile import PlanError
+from masfire.campaign.planfile import PlanError, explained, repeated_names
 from masfire.genealogy.seeding import PACKAGINGS
-from masfire.yamlfile import Mistake, Unreadable, compose, construct, find, line_of, read_text, repeated_keys
+from masfire.yamlfile import MAX_MISTAKES, Mistake, Unreadable, compose, construct, read_text, repeated_keys
 
 Packaging = Literal["raw", "compliance", "security_fud"]
 
@@ -103,12 +103,15 @@ def load_attack(path: str | os.PathLike[str]) -> AttackPlan:
     if node is None:
         raise PlanError(str(path), [Mistake(1, "An attack plan starts with 'masfire: attack/v1'.")])
     mistakes = list(repeated_keys(node))
+    data = construct(node)
+    plan = None
     try:
-        plan = AttackPlan.model_validate(construct(node))
+        plan = AttackPlan.model_validate(data)
     except ValidationError as error:
-        mistakes += [_mistake(detail, node) for detail in error.errors(include_url=False)]
-        raise PlanError(str(path), mistakes) from None
-    if mistakes:
+        details = error.errors(include_url=False)
+        mistakes += [explained(detail, node, AttackPlan) for detail in details[: MAX_MISTAKES + 1]]
+    mistakes += repeated_names(data, node)
+    if plan is None or mistakes:
         raise PlanError(str(path), mistakes)
     return plan.model_copy(update={"root": os.path.abspath(file.parent / plan.root)})
 
@@ -118,12 +121,6 @@ def dump_attack(plan: AttackPlan, path: Path) -> None:
     content = plan.model_dump(mode="json", exclude_defaults=True)
     content = {"masfire": content.pop("masfire"), **content, "root": os.path.relpath(plan.root, path.parent)}
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
-
-
-def _mistake(detail: Any, node: yaml.Node) -> Mistake:
-    place = ".".join(str(part) for part in detail["loc"])
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return Mistake(line_of(find(node, detail["loc"])), f"{place}: {message}.")
 
 
 def attack_schema() -> dict[str, Any]:

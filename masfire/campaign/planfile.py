@@ -21,6 +21,7 @@ from masfire.yamlfile import (
     Mistake,
     Unreadable,
     at,
+    column_of,
     compose,
     construct,
     find,
@@ -39,10 +40,14 @@ class PlanError(UsageError):
     def __init__(self, path: str, mistakes: Sequence[Mistake]) -> None:
         found = sorted(set(mistakes))
         self.mistakes = tuple(found[:MAX_MISTAKES])
-        lines = [f"{path}:{mistake.line}: {mistake.what}" for mistake in self.mistakes]
+        lines = [f"{path}:{_where(mistake)}: {mistake.what}" for mistake in self.mistakes]
         more = "at least " if len(found) > MAX_MISTAKES else ""
         count = "1 mistake" if len(lines) == 1 else f"{more}{len(lines)} mistakes"
         super().__init__("\n".join([f"{path} has {count}.", *lines]))
+
+
+def _where(mistake: Mistake) -> str:
+    return f"{mistake.line}:{mistake.column}" if mistake.column else str(mistake.line)
 
 
 def load_plan(path: str | os.PathLike[str]) -> Plan:
@@ -65,10 +70,10 @@ def told_where(path: str | os.PathLike[str]) -> Iterator[None]:
         node = compose(read_text(Path(path), "plan"))
         if node is None:
             raise
-        mistakes = [
-            Mistake(line_of(at(node, one.location) or at(node, one.location[:1]) or node), _placed(one))
-            for one in (error, *error.others)
-        ]
+        mistakes = []
+        for one in (error, *error.others):
+            found = at(node, one.location) or at(node, one.location[:1]) or node
+            mistakes.append(Mistake(line_of(found), _placed(one), column_of(found)))
         raise PlanError(str(path), mistakes) from error
 
 
@@ -88,8 +93,9 @@ def parse_plan(text: str, *, name: str = "plan.yaml") -> Plan:
         plan = Plan.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        mistakes += [_explain(detail, node) for detail in details[: MAX_MISTAKES + 1]]
+        mistakes += [explained(detail, node, Plan) for detail in details[: MAX_MISTAKES + 1]]
     mistakes += itertools.islice(_fault_mistakes(data, node), MAX_MISTAKES + 1)
+    mistakes += itertools.islice(repeated_names(data, node), MAX_MISTAKES + 1)
     if plan is None or mistakes:
         raise PlanError(name, mistakes)
     return plan
@@ -116,27 +122,28 @@ def _compose(text: str, name: str) -> yaml.MappingNode:
     return node
 
 
-def _explain(detail: Any, node: yaml.Node) -> Mistake:
+def explained(detail: Any, node: yaml.Node, model: type[BaseModel]) -> Mistake:
+    """Return what one detail of a ValidationError of `model` says, with its place in the file's tree."""
     location: tuple[int | str, ...] = detail["loc"]
-    line = line_of(find(node, location))
+    found = find(node, location)
+    line, column = line_of(found), column_of(found)
     place = short(".".join(str(part) for part in location))
     if detail["type"] == "extra_forbidden":
-        known = _keys_at(location[:-1])
+        known = _keys_at(location[:-1], model)
         near = difflib.get_close_matches(short(str(location[-1])), known, n=1, cutoff=0.5)
         did = f"Did you mean {near[0]!r}? " if near else ""
-        return Mistake(line, f"Unknown key {place!r}. {did}Known: {', '.join(sorted(known))}.")
+        return Mistake(line, f"Unknown key {place!r}. {did}Known: {', '.join(sorted(known))}.", column)
     if detail["type"] == "missing":
-        return Mistake(line, f"Key {place!r} is missing.")
+        return Mistake(line, f"Key {place!r} is missing.", column)
     message = str(detail["msg"]).removeprefix("Value error, ")
     given = detail.get("input")
     shown = "" if isinstance(given, (dict, list)) else f" (got {short(_PASSWORD.sub('://…@', repr(given)))})"
     message = short(f"{message[:1].lower()}{message[1:]}")
-    return Mistake(line, f"{place}: {message}{shown}.")
+    return Mistake(line, f"{place}: {message}{shown}.", column)
 
 
-def _keys_at(location: Sequence[int | str]) -> list[str]:
-    """Return the keys a plan may have at `location`."""
-    model: type[BaseModel] = Plan
+def _keys_at(location: Sequence[int | str], model: type[BaseModel]) -> list[str]:
+    """Return the keys that a plan of this model may have at `location`."""
     for part in location:
         field = model.model_fields.get(str(part))
         if field is None:
@@ -149,7 +156,7 @@ def _keys_at(location: Sequence[int | str]) -> list[str]:
 
 
 def _fault_mistakes(data: Any, node: yaml.Node) -> Iterator[Mistake]:
-    """Yield what is wrong with the fault addresses and the names of systems."""
+    """Yield what is wrong with the fault addresses."""
     from masfire.faults.base import FaultSpec
 
     faults = data.get("faults", []) if isinstance(data, Mapping) else []
@@ -160,12 +167,18 @@ def _fault_mistakes(data: Any, node: yaml.Node) -> Iterator[Mistake]:
         try:
             FaultSpec.parse(address)
         except MasfireError as error:
-            yield Mistake(line_of(find(node, where)), short(str(error)))
+            found = find(node, where)
+            yield Mistake(line_of(found), short(str(error)), column_of(found))
+
+
+def repeated_names(data: Any, node: yaml.Node) -> Iterator[Mistake]:
+    """Yield a mistake for each system that is called like one before it."""
     seen: set[str] = set()
     systems = data.get("systems") if isinstance(data, Mapping) else None
     for index, system in enumerate(systems if isinstance(systems, list) else []):
         name = system.get("name") if isinstance(system, Mapping) else None
         if isinstance(name, str) and name in seen:
-            line = line_of(find(node, ("systems", index, "name")))
-            yield Mistake(line, f"Two systems are called {short(name)!r}.")
+            twice = find(node, ("systems", index, "name"))
+            what = f"Two systems are called {short(name)!r}."
+            yield Mistake(line_of(twice), what, column_of(twice))
         seen.add(str(name))

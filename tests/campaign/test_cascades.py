@@ -53,6 +53,17 @@ def test_all_mistakes_of_a_plan_at_once(tmp_path: Path) -> None:
     assert "model.stub" in str(caught.value)
 
 
+def test_mistakes_are_told_with_line_column_and_the_nearest_key(tmp_path: Path) -> None:
+    text = (SUITE / "stub.yaml").read_text().replace("    hub: reader", "    hbu: reader", 1)
+    (tmp_path / "bad.yaml").write_text(text.replace("  - name: star", "  - name: mesh"))
+    with pytest.raises(PlanError) as caught:
+        load_attack(tmp_path / "bad.yaml")
+    told = str(caught.value)
+    assert "bad.yaml:10:5: Unknown key 'systems.0.hbu'. Did you mean 'hub'? Known: check, entry" in told
+    assert "Two systems are called 'mesh'." in told
+    assert "2 mistakes" in told
+
+
 def test_the_published_schema_is_the_code_and_takes_the_suites() -> None:
     published = json.loads(Path(attack_module.__file__).with_name("attack.schema.json").read_text())
     assert published == json.loads(json.dumps(attack_schema()))
@@ -107,8 +118,8 @@ def test_all_misspelt_agents_are_told_with_their_lines(
     plan = one_system(tmp_path, "entry: reader", "entry: raeder", "leaf: writer", "leaf: wrtier")
     assert execute(["cascade", "sensitivity", str(plan), "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err
-    assert f"{plan}:9: systems.0.entry: 'linear' has no agent 'raeder'" in told
-    assert f"{plan}:11: systems.0.leaf: 'linear' has no agent 'wrtier'" in told
+    assert f"{plan}:9:12: systems.0.entry: 'linear' has no agent 'raeder'" in told
+    assert f"{plan}:11:11: systems.0.leaf: 'linear' has no agent 'wrtier'" in told
 
 
 def test_what_was_never_planted_is_no_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

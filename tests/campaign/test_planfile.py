@@ -17,7 +17,10 @@ from tests.support.plans import GOOD
 def mistakes(text: str) -> list[tuple[int, str]]:
     with pytest.raises(PlanError) as caught:
         parse_plan(text)
-    assert all(f"plan.yaml:{m.line}: {m.what}" in str(caught.value) for m in caught.value.mistakes)
+    assert all(
+        f"plan.yaml:{m.line}:{m.column}: {m.what}".replace(":0:", ":") in str(caught.value)
+        for m in caught.value.mistakes
+    )
     return [(mistake.line, mistake.what) for mistake in caught.value.mistakes]
 
 

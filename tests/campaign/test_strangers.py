@@ -39,7 +39,7 @@ def test_a_misspelt_agent_is_told_with_its_line_and_those_seen(
     plan = with_faults(tmp_path, model, "faults:\n  - hallucination@reader\n  - memory_loss@raeder")
     assert execute(["campaign", str(plan), "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err
-    assert f"{plan}:8: faults: There is no agent 'raeder' in any of 18 fault-free runs" in told
+    assert f"{plan}:8:5: faults: There is no agent 'raeder' in any of 18 fault-free runs" in told
     assert "Did you mean memory_loss@reader? Agents seen: adder, reader." in told
     with Results(tmp_path / "out" / "results.sqlite", readonly=True) as results:
         assert all(row.control for row in results)

@@ -71,7 +71,7 @@ def test_an_error_is_one_message_without_traceback(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert f"{tmp_path}/bad.yaml:1: Key 'systems' is missing." in done.stderr
+    assert f"{tmp_path}/bad.yaml:1:1: Key 'systems' is missing." in done.stderr
     assert not (tmp_path / "o").exists()
 
 

@@ -67,7 +67,7 @@ def test_a_file_of_another_kind_names_the_command_that_takes_it(
 def test_a_version_of_the_future_is_no_other_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "plan.yaml").write_text("masfire: plan/v9\n")
     assert execute(["campaign", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out")]) == 2
-    assert "plan.yaml:1: masfire: input should be 'plan/v1' (got 'plan/v9')" in capsys.readouterr().err
+    assert "plan.yaml:1:1: masfire: input should be 'plan/v1' (got 'plan/v9')" in capsys.readouterr().err
 
 
 def test_a_word_deep_in_a_file_does_not_make_it_another_kind(
