@@ -14,6 +14,7 @@ from masfire.governance.answers import ask
 from masfire.governance.audit import AuditLog
 from masfire.governance.capabilities import Grant
 from masfire.governance.history import History
+from masfire.governance.ledger import ANSWER, estimate_tokens, unlimited
 from masfire.governance.live import LiveRuns
 from masfire.governance.policy import Policy
 from masfire.governance.refusals import refuse
@@ -107,7 +108,10 @@ class Admission:
                 if policy.quarantine is not None:
                     state.require_trust(proposal.agent, policy.quarantine)
                 need = self._cost_of(proposal) if proposal.kind == "model_call" else _FREE
-                state.reserve(ticket, proposal, grant, now, need)
+                try:
+                    state.reserve(ticket, proposal, grant, now, need)
+                except Refusal as refusal:
+                    raise self._explained(refusal, proposal) from None
                 notes: tuple[str, ...] = ()
                 history = state.history
                 if history is not None and not overruled:
@@ -127,6 +131,19 @@ class Admission:
             return ruling
         finally:
             state.release()
+
+    def _explained(self, refusal: Refusal, proposal: Proposal) -> Refusal:
+        """Return a refusal that says what the answer of a request without a limit would need."""
+        if (
+            refusal.rule != "budget:tokens"
+            or self._tokens_of is not estimate_tokens
+            or not unlimited(proposal)
+        ):
+            return refusal
+        reason = f"{refusal.reason} It has no max_tokens, so {ANSWER:,} of them are for its answer."
+        return refuse(
+            refusal.rule, reason, "budget", action="set max_tokens, or stop and report what is done"
+        )
 
     def _share_of_time(self, state: RunState, proposal: Proposal, now: float) -> float:
         """Return the seconds this call may take (0: no limit); the allocation is logged."""

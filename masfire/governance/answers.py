@@ -113,7 +113,9 @@ def heed(answer: Any, *, rule: str) -> Rewrite | None:
         raise Refusal(rule, answer.reason, error, answer.evidence)
     if answer is Outcome.BLOCK:
         raise Refusal(rule, "It said no.", ToolError("permission", "It said no."))
-    raise _no(rule, f"Its answer is none: {type(answer).__name__} {answer!r:.80}.")
+    raise _no(
+        rule, f"It returned {answer!r:.80}; an answer is Allow(), Block(reason) or Rewrite(value, reason)."
+    )
 
 
 def _no(rule: str, reason: str) -> Refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from masfire.errors import UsageError
@@ -84,7 +85,9 @@ def _apply(rule: str, path: str, holder: Any, final: str, bound: Bound) -> bool:
     if found is _ABSENT:
         if bound.optional:
             return False
-        raise refused(rule, f"Argument {path!r} is missing, so its bound cannot be checked.")
+        reason = f"Argument {path!r} is missing, so its bound cannot be checked."
+        action = f"give {path!r}; only `optional: true` in its bound lets it be left out"
+        raise Refusal(rule, reason, ToolError("invalid", reason, suggested_action=action))
     low, high = bound.minimum, bound.maximum
     if low is not None or high is not None:
         kind = type(found)
@@ -155,7 +158,7 @@ def _pattern(text: str) -> Any:
 
 
 def check_bound(bound: Bound, where: str) -> None:
-    """Raise UsageError when a bound is no bound: unknown words, a pattern that is no RE2."""
+    """Raise UsageError when a bound is no bound: unknown words, no RE2, or nothing can be within it."""
     if bound.type and bound.type not in _TYPES:
         raise UsageError(f"Type {bound.type!r} is unknown.", hint=f"Use {', '.join(_TYPES)}.", where=where)
     if bound.otherwise not in ("block", "clamp"):
@@ -164,6 +167,41 @@ def check_bound(bound: Bound, where: str) -> None:
         )
     if bound.pattern:
         _checked(bound.pattern, where)
+    why = _contradiction(bound)
+    if why:
+        raise UsageError(
+            f"Nothing can be within this bound: {why}.", hint="Drop one of the two.", where=where
+        )
+
+
+def _contradiction(bound: Bound) -> str:
+    """Return which two words of a bound nothing can satisfy together; empty when something can."""
+    low, high = bound.minimum, bound.maximum
+    if low is not None and high is not None and low > high:
+        return f"minimum {low:g} is above maximum {high:g}"
+    if bound.min_length is not None and bound.max_length is not None and bound.min_length > bound.max_length:
+        return f"min_length {bound.min_length} is above max_length {bound.max_length}"
+    for word, given, types in (
+        ("minimum or maximum", low is not None or high is not None, ("integer", "number")),
+        (
+            "min_length or max_length",
+            (bound.min_length, bound.max_length) != (None, None),
+            ("string", "array"),
+        ),
+        ("pattern", bool(bound.pattern), ("string",)),
+    ):
+        if given and bound.type and bound.type not in types:
+            return f"{word} holds for {' and '.join(types)}, and type is {bound.type}"
+    if bound.enum is not None and not any(_within(one, bound) for one in bound.enum):
+        return "no value of enum is within the rest"
+    return ""
+
+
+def _within(value: Any, bound: Bound) -> bool:
+    try:
+        return not _apply("", "value", {"value": value}, "value", msgspec.structs.replace(bound, enum=None))
+    except Refusal:
+        return False
 
 
 def _checked(pattern: str, where: str) -> None:

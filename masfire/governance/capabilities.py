@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import translate
 from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from masfire.errors import UsageError
 from masfire.governance.bounds import Bound, Test, check_bound, compiled, refused
 from masfire.governance.names import disguised, plain
 from masfire.governance.ruling import Proposal
@@ -124,8 +125,8 @@ class Rulebook:
     def __init__(self, agents: Mapping[str, AgentRules]) -> None:
         self._agents = [(name, _matcher(name.removeprefix("role:")), rules) for name, rules in agents.items()]
         self._cache: dict[tuple[str, str, str, str], Grant] = {}
-        for name, rules in agents.items():
-            _check_bounds(name, rules)
+        for mistake in mistakes_of(agents):
+            raise mistake
 
     def grant(self, agent: str, role: str, kind: str, name: str) -> Grant:
         """Return what the rules say of this agent doing this; unknown kinds are never allowed."""
@@ -252,8 +253,13 @@ def check_arguments(proposal: Proposal, grant: Grant, known: Any = None) -> Payl
     return pack(value) if changed else proposal.payload
 
 
-def _check_bounds(agent: str, rules: AgentRules) -> None:
-    for section in SECTIONS.values():
-        for name, capability in (getattr(rules, section) or {}).items():
-            for path, bound in capability.arguments.items():
-                check_bound(bound, f"{agent}/{section}/{name}/{path}")
+def mistakes_of(agents: Mapping[str, AgentRules]) -> Iterator[UsageError]:
+    """Yield what is wrong with the bounds of all agents; `where` is agent/section/name/argument."""
+    for agent, rules in agents.items():
+        for section in SECTIONS.values():
+            for name, capability in (getattr(rules, section) or {}).items():
+                for path, bound in capability.arguments.items():
+                    try:
+                        check_bound(bound, f"{agent}/{section}/{name}/{path}")
+                    except UsageError as mistake:
+                        yield mistake

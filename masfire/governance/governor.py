@@ -45,8 +45,9 @@ class Governor(LiveRuns):
     """Decides whether agents' proposals run: capabilities, own checks, budgets, contracts, in this order.
 
     Thread-safe; shared by all agents of a process. Everything that cannot be decided is blocked.
-    `checks` are further rules (sync or async); `rewrite` turns a proposal that a contract with
-    `enforce: rewrite` refuses into a milder value; `escalate` may overrule a block, after which own checks,
+    `checks` are further rules (sync or async): each gets the Proposal and returns Allow(), Block(reason) or
+    Rewrite(value, reason), the value in the form of `Proposal.value`. `rewrite` gives such a value for what
+    a contract with `enforce: rewrite` refuses; `escalate` may overrule a block, after which own checks,
     lineage and budgets still hold. `verifiers` tell the lineage guard whether an open claim is true.
     `tokens_of` estimates a model request's tokens before it is sent. `clock` is the wall clock of the audit
     log; `timer`, a monotonic one, measures budgets, breakers and, from the clock's time at the start on,
@@ -256,6 +257,8 @@ class Governor(LiveRuns):
         agent = proposal.agent
         if self.quarantined and agent in self.quarantined:
             raise refuse("quarantine", f"{agent} is in quarantine: {self.quarantined[agent]}", "quarantine")
+        if self.policy.quarantine is not None and (state := self._states.get(proposal.run)) is not None:
+            state.require_trust(agent, self.policy.quarantine)  # before a rule asks it to try again
         grant = self.rulebook.grant(agent, proposal.role, proposal.kind, proposal.name)
         if not grant.allowed:
             raise refuse(grant.rule, grant.reason, "permission", action="use something that is allowed")
@@ -318,13 +321,13 @@ class Governor(LiveRuns):
         error = ToolError("lineage", judged.directive, judged.rule == "lineage:again", 0, judged.directive)
         raise Refusal(judged.rule, judged.reason, error, judged.evidence)
 
-    def blocked(self, proposal: Proposal, refusal: Refusal) -> Ruling:
-        """Return the ruling that refuses a proposal; it is logged and counts for quarantine."""
+    def blocked(self, proposal: Proposal, refusal: Refusal, *, final: bool = True) -> Ruling:
+        """Return the ruling that refuses a proposal, logged; one that is `final` counts for quarantine."""
         ruling = Ruling(
             Outcome.BLOCK, refusal.rule, refusal.reason, proposal, EMPTY, refusal.evidence,
             digest(proposal.payload), "", refusal.error,
         )  # fmt: skip
-        if self.policy.quarantine is not None and proposal.run:
+        if final and self.policy.quarantine is not None and proposal.run:
             with contextlib.suppress(Exception):  # it is blocked already
                 self.state_of(proposal.run).blame(proposal.agent)
         self._minutes.refused(ruling)
@@ -334,7 +337,7 @@ class Governor(LiveRuns):
 
     def _escalated(self, proposal: Proposal, refusal: Refusal) -> Ruling:
         """Return the ruling after a person's word on a block; everything else still holds."""
-        ruling = self.blocked(proposal, refusal)
+        ruling = self.blocked(proposal, refusal, final=False)
         try:
             answer = ask(self._escalate or _nobody, (ruling,), seconds=self.policy.seconds, rule="escalate")
             grant, payload, anew = self._overruled(proposal, refusal, answer)
@@ -347,7 +350,7 @@ class Governor(LiveRuns):
             return self.blocked(proposal, broken(failure))
 
     async def _aescalated(self, proposal: Proposal, refusal: Refusal) -> Ruling:
-        ruling = self.blocked(proposal, refusal)
+        ruling = self.blocked(proposal, refusal, final=False)
         try:
             answer = await aask(
                 self._escalate or _nobody, (ruling,), seconds=self.policy.seconds, rule="escalate"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from masfire.governance.capabilities import Limits
 from masfire.governance.ruling import Proposal, Refusal, ToolError
+
+ANSWER = 1_024
+"""Tokens set aside for an answer whose request does not limit it."""
 
 
 class Account:
@@ -28,7 +33,8 @@ class Account:
         if limits.steps is not None and self.steps + 1 > limits.steps:
             raise self._spent("steps", limits.steps)
         if limits.tokens is not None and self.tokens + tokens > limits.tokens:
-            raise self._spent("tokens", limits.tokens)
+            asked = f": {self.tokens:,} are used or set aside, and this call sets aside {tokens:,}"
+            raise self._spent("tokens", limits.tokens, asked)
         if limits.money is not None and self.money + money > limits.money + 1e-12:
             raise self._spent("money", limits.money)
         if limits.seconds is not None and self.since is not None and now - self.since > limits.seconds:
@@ -55,8 +61,8 @@ class Account:
             if limit is not None
         }
 
-    def _spent(self, what: str, limit: float) -> Refusal:
-        reason = f"The budget of {self.name} of {limit:g} {what} would be exceeded."
+    def _spent(self, what: str, limit: float, asked: str = "") -> Refusal:
+        reason = f"The budget of {self.name} of {limit:g} {what} would be exceeded{asked}."
         error = ToolError("budget", reason, suggested_action="stop here and report what is done")
         return Refusal(f"budget:{what}", reason, error)
 
@@ -74,12 +80,23 @@ class Reservation(Struct, gc=False):
 def estimate_tokens(proposal: Proposal) -> int:
     """Return a request's tokens, guessed high: a quarter of its bytes, plus what it lets the model write.
 
-    Without `max_tokens` in the request 1,024 are assumed for the answer.
+    Without `max_tokens` in the request `ANSWER` are assumed for the answer.
     """
     value = proposal.value
     request = value if isinstance(value, dict) else {}
-    limits = [request.get(key) for key in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
-    wanted = next((limit for limit in limits if type(limit) is int), 1024)
+    wanted = _limit_of(request)
+    wanted = ANSWER if wanted is None else wanted
     choices = request.get("n")
     many = choices if type(choices) is int and choices > 0 else 1
     return max(0, wanted) * many + len(proposal.payload) // 4
+
+
+def unlimited(proposal: Proposal) -> bool:
+    """Return whether a model call does not say how long its answer may be."""
+    value = proposal.value
+    return proposal.kind == "model_call" and isinstance(value, dict) and _limit_of(value) is None
+
+
+def _limit_of(request: dict[str, Any]) -> int | None:
+    limits = [request.get(key) for key in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
+    return next((limit for limit in limits if type(limit) is int), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from masfire import yamlfile
 from masfire.errors import MasfireError, UsageError
-from masfire.governance.capabilities import SECTIONS, AgentRules, Limits, Rulebook
+from masfire.governance.capabilities import SECTIONS, AgentRules, Limits, mistakes_of
 from masfire.governance.policy import Breaker, Lineage, Policy, Price, TimeBudget
 from masfire.yamlfile import Mistake
 
@@ -171,25 +171,44 @@ def parse_policy(text: str, *, name: str = "policy.yaml", folder: Path | None = 
         raise PolicyErrors(
             name, [Mistake(1, "A policy is a mapping that starts with 'masfire: policy/v1'.", 1)]
         )
-    mistakes = list(yamlfile.repeated_keys(node))
+    mistakes = [*yamlfile.repeated_keys(node), *_empty(data, node)]
     read: PolicyFile | None = None
     try:
         read = PolicyFile.model_validate(data)
     except ValidationError as error:
-        mistakes += [_explained(detail, node) for detail in error.errors(include_url=False)]
+        mistakes += [
+            _explained(detail, node)
+            for detail in error.errors(include_url=False)
+            if detail["input"] is not None or type(detail["loc"][-1]) is int  # an empty key is told already
+        ]
     if read is None or mistakes:
         raise PolicyErrors(name, mistakes)
     policy = _value(read, name)
-    try:
-        Rulebook(policy.agents)
-    except UsageError as error:
-        agent, section, capability, argument = (error.where.split("/", 3) + [""] * 4)[:4]
+    for wrong in mistakes_of(policy.agents):
+        agent, section, capability, argument = (wrong.where.split("/", 3) + [""] * 4)[:4]
         where = yamlfile.find(node, ("agents", agent, section, capability, "arguments", argument))
-        what = f"{error.message} {error.hint}"
-        raise PolicyErrors(
-            name, [Mistake(yamlfile.line_of(where), what, yamlfile.column_of(where))]
-        ) from None
-    return msgspec.structs.replace(policy, contracts=_contracts(read, folder, name, node))
+        what = f"{argument}: {wrong.message} {wrong.hint}"
+        mistakes.append(Mistake(yamlfile.line_of(where), what, yamlfile.column_of(where)))
+    contracts = _contracts(read, folder, node, mistakes)
+    if mistakes:
+        raise PolicyErrors(name, mistakes)
+    return msgspec.structs.replace(policy, contracts=contracts)
+
+
+def _empty(data: Any, node: Any, path: tuple[int | str, ...] = ()) -> Iterator[Mistake]:
+    """Yield the keys without a value: nobody can tell whether that was to allow all or nothing."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            here = (*path, key)
+            if value is None:
+                where = yamlfile.find(node, here)
+                place = yamlfile.short(".".join(map(str, here)))
+                what = f"{place!r} is empty: give it a value ({{}} where it is a mapping), or drop it."
+                yield Mistake(yamlfile.line_of(where), what, yamlfile.column_of(where))
+            yield from _empty(value, node, here)
+    elif isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from _empty(item, node, (*path, index))
 
 
 def _value(read: PolicyFile, name: str) -> Policy:
@@ -207,21 +226,30 @@ _TYPES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _contracts(read: PolicyFile, folder: Path | None, name: str, node: Any) -> tuple[Any, ...]:
+def _contracts(read: PolicyFile, folder: Path | None, node: Any, mistakes: list[Mistake]) -> tuple[Any, ...]:
+    """Return the contracts that a policy names; what cannot be read is added to the mistakes, one a name."""
     from masfire.contracts.loader import load_contracts, pack_names
 
-    paths: list[str | Path] = [
-        named if named in pack_names() or folder is None else folder / named for named in read.contracts
-    ]
+    paths: list[str | Path] = []
+    for place, named in enumerate(read.contracts):
+        path = named if named in pack_names() or folder is None else folder / named
+        try:
+            load_contracts(path)
+        except MasfireError as error:
+            where = yamlfile.find(node, ("contracts", place))
+            near = difflib.get_close_matches(yamlfile.short(named), pack_names(), n=1)
+            did = f" Did you mean the pack {near[0]!r}?" if near else ""
+            mistakes.append(Mistake(yamlfile.line_of(where), f"{error}{did}", yamlfile.column_of(where)))
+        else:
+            paths.append(path)
     if not paths:
         return ()
     try:
         return load_contracts(*paths)
-    except MasfireError as error:
+    except MasfireError as error:  # one id in two of them
         where = yamlfile.find(node, ("contracts",))
-        raise PolicyErrors(
-            name, [Mistake(yamlfile.line_of(where), str(error), yamlfile.column_of(where))]
-        ) from None
+        mistakes.append(Mistake(yamlfile.line_of(where), str(error), yamlfile.column_of(where)))
+        return ()
 
 
 def _explained(detail: Any, node: Any) -> Mistake:

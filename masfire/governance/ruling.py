@@ -160,7 +160,11 @@ class Allow(Struct, frozen=True):
 
 
 class Rewrite(Struct, frozen=True):
-    """A check's answer: this milder payload may run in its place (it is checked again)."""
+    """A check's answer: this milder payload may run in its place (it is checked again).
+
+    `value` has the form of `Proposal.value`: of a tool call {"args": {…}} with the arguments that were
+    proposed, besides them only those that the policy names; of a message what it says, text for text.
+    """
 
     value: Any
     reason: str = ""

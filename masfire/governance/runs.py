@@ -56,7 +56,8 @@ class RunState:
         """Raise Refusal when the agent was blocked `most` times in this run."""
         if most is not None and self.blocks.get(agent, 0) >= most:
             reason = f"{agent} is in quarantine: it was blocked {self.blocks[agent]} times in this run."
-            raise Refusal("quarantine", reason, ToolError("quarantine", reason))
+            error = ToolError("quarantine", reason, suggested_action="stop here and report what is done")
+            raise Refusal("quarantine", reason, error)
 
     def blame(self, agent: str) -> None:
         """Count a block of this agent."""
