@@ -21,7 +21,7 @@ from masfire.genealogy.cascade import mean_curve, padded
 from masfire.genealogy.dynamics import Topology, coverage
 from masfire.genealogy.observed import correlation, fidelity, observed_topology
 from masfire.genealogy.synergy import advise
-from masfire.reporting.cascade import curves_svg
+from masfire.reporting.curves import Curve, panels_svg
 from masfire.reporting.spreading import finding_lines
 from masfire.trace.io import read_trace
 
@@ -30,19 +30,19 @@ FITTED = ("star", "linear", "mesh")
 MEASUREMENTS = ("amplification", "sensitivity", "inertia")
 
 
-def fits(runs: list[Attacked], folder: Path) -> tuple[list[dict], dict[str, list[float]]]:
+def fits(runs: list[Attacked], folder: Path) -> tuple[list[dict], dict[str, list[Curve]]]:
     """Fit β and δ on raw attacks (by turn), and see how well that predicts the packaged ones."""
     rows: list[dict] = []
-    curves: dict[str, list[float]] = {}
+    curves: dict[str, list[Curve]] = {}
     for model in dict.fromkeys(each.attack.model for each in runs):
         for system in FITTED:
             row, drawn = _fit(runs, folder, system, model)
             rows.append(row)
-            curves.update(drawn)
+            curves.setdefault(system, []).extend(drawn)
     return rows, curves
 
 
-def _fit(runs: list[Attacked], folder: Path, system: str, model: str) -> tuple[dict, dict[str, list[float]]]:
+def _fit(runs: list[Attacked], folder: Path, system: str, model: str) -> tuple[dict, list[Curve]]:
     own = [each for each in runs if (each.attack.system, each.attack.model) == (system, model)]
     clean = [
         read_trace(folder / "traces" / f"{each.attack.id}.jsonl").blind()
@@ -57,7 +57,7 @@ def _fit(runs: list[Attacked], folder: Path, system: str, model: str) -> tuple[d
     held = [e for e in own if e.valid and e.cascade and e.agent in e.cascade.reached]
     raw = [e for e in held if e.attack.packaging == "raw"]
     if len(raw) < 3:
-        return {**row, "why": f"only {len(raw)} runs in which the attacked agent took the claim over"}, {}
+        return {**row, "why": f"only {len(raw)} runs in which the attacked agent took the claim over"}, []
     agents = max((e.cascade.agents for e in raw if e.cascade), key=len)
     seen = observed_topology(clean)
     place = {seen.names.index(a): n for n, a in enumerate(agents) if a in seen.names}
@@ -81,8 +81,10 @@ def _fit(runs: list[Attacked], folder: Path, system: str, model: str) -> tuple[d
             observed = mean_curve(other)
             errors = [(p - o) ** 2 for p, o in zip(predicted[1:], observed[1:], strict=True)]
             row[f"mse_{packaging}"] = sum(errors) / len(errors)
-    name = f"{system}, {model}"
-    return row, {name: list(fit.observed), f"{name} (model)": predicted}
+    return row, [
+        Curve(f"observed with the {model}", tuple(fit.observed)),
+        Curve(f"fitted to the {model}", tuple(predicted), beside=True),
+    ]
 
 
 def markdown(plan: str, found: list[Finding], rows: list[dict]) -> str:
@@ -147,7 +149,12 @@ def main() -> None:
     content = {"plan": name, "findings": msgspec.to_builtins(found), "fits": rows}
     (results / "study_cascade.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (results / "study_cascade.md").write_text(markdown(name, found, rows), encoding="utf-8")
-    figure = curves_svg(curves, title="Coverage, observed and by the fitted model (dashed)")
+    figure = panels_svg(
+        curves,
+        title="Coverage: observed, and by the fitted model",
+        x="turn",
+        note="up: agents that hold it; stub: a perfect copier; lines that coincide are told as one (=)",
+    )
     (results / "study_cascade.svg").write_text(figure, encoding="utf-8")
     print(markdown(name, found, rows))
 

@@ -11,6 +11,8 @@ from masfire.genealogy.cascade import mean_curve, shape
 from masfire.metrics.statistics import Proportion, wilson
 
 Key = tuple[str, str, str, str, int]
+NOBODY = (0.0,)
+"""The curve of a run in which nobody took the claim over: it counts in a mean."""
 FEWEST = 3
 """Runs with both an early and a late correction, below which the two are not compared."""
 
@@ -122,8 +124,8 @@ def _cell(key: Key, runs: Sequence[Attacked]) -> Spread:
         *key,
         asked=len(runs),
         runs=n,
-        curve=tuple(mean_curve([each.curve for each in cascades])),
-        hops=tuple(mean_curve([each.hops for each in cascades])),
+        curve=tuple(mean_curve([each.curve or NOBODY for each in cascades])),
+        hops=tuple(mean_curve([each.hops or NOBODY for each in cascades])),
         final=_mean([each.final for each in cascades]),
         peak=_mean([each.peak for each in cascades]),
         success=wilson(spread, n),

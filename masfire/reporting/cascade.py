@@ -1,9 +1,8 @@
-"""Cascades, genealogies and risks in words and as a figure; computes nothing."""
+"""Cascades, genealogies and risks in words; computes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from masfire.genealogy.cascade import Cascade, Comparison
@@ -17,11 +16,6 @@ from masfire.trace.model import Trace
 
 BARS = " ▁▂▃▄▅▆▇█"
 SHOWN = 10
-_COLOURS = (
-    "#1b6ca8", "#c0392b", "#27ae60", "#8e44ad", "#d68910",
-    "#16a085", "#7f8c8d", "#2c3e50", "#e377c2", "#8c564b",
-)  # fmt: skip
-_WIDTH, _HEIGHT, _LEFT, _TOP, _PLOT_W, _PLOT_H = 760, 360, 56, 34, 480, 270
 
 
 def spark(curve: Sequence[float]) -> str:
@@ -116,57 +110,6 @@ def graph_lines(graph: GenealogyGraph) -> Iterator[str]:
             yield f"        {edge.relation} {edge.source} ({how})"
 
 
-def curves_svg(
-    curves: Mapping[str, Sequence[float]], *, title: str, x: str = "turn", y: str = "coverage S"
-) -> str:
-    """Return a figure of named curves (values in 0…1) as SVG; `x (model)` is dashed, in x's colour."""
-    length = max((len(curve) for curve in curves.values()), default=0)
-    bottom, right = _TOP + _PLOT_H, _LEFT + _PLOT_W
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
-    parts = [
-        f'{opening} font-family="sans-serif" font-size="12">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
-        _label(_LEFT, 20, title, anchor="start"),
-    ]
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        at = bottom - _PLOT_H * share
-        parts += [_line(_LEFT, right, at, "#ddd"), _label(_LEFT - 8, at + 4, f"{share:g}", anchor="end")]
-    for turn in range(0, length, 1 if length <= 20 else 5):
-        parts.append(_label(_LEFT + _across(turn, length), bottom + 18, str(turn)))
-    parts.append(_label(_LEFT + _PLOT_W / 2, _HEIGHT - 10, x))
-    parts.append(f'<g transform="translate(14 {_TOP + _PLOT_H / 2}) rotate(-90)">{_label(0, 0, y)}</g>')
-    colours: dict[str, str] = {}
-    for number, (name, curve) in enumerate(curves.items()):
-        base = name.removesuffix(" (model)")
-        colour = colours.setdefault(base, _COLOURS[len(colours) % len(_COLOURS)])
-        dash = ' stroke-dasharray="6 4"' if name.endswith("(model)") else ""
-        places = (
-            f"{_LEFT + _across(turn, length):.1f},{bottom - _PLOT_H * share:.1f}"
-            for turn, share in enumerate(curve)
-        )
-        points = " ".join(places)
-        if len(curve) == 1:  # a line of one point would be invisible
-            x, _, y = points.partition(",")
-            parts.append(f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>')
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
-        at = _TOP + 10 + 18 * number
-        parts.append(_line(right + 14, right + 38, at, colour, dash))
-        parts.append(_label(right + 44, at + 4, printable(name, limit=32), anchor="start"))
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _line(left: float, right: float, at: float, colour: str, dash: str = "") -> str:
-    return f'<line x1="{left}" x2="{right}" y1="{at}" y2="{at}" stroke="{colour}" stroke-width="1.5"{dash}/>'
-
-
-def _label(x: float, y: float, text: str, *, anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(printable(text))}</text>'
-
-
-def _across(turn: int, length: int) -> float:
-    return _PLOT_W * turn / max(1, length - 1)
-
-
 def _all(measured: Mapping[str, Any]) -> str:
     runs, traces = measured["runs"], measured["traces"]
     return f"fault-free runs of {traces} traces" if runs < traces else "runs"
@@ -179,7 +122,6 @@ def _share(value: float | None) -> str:
 __all__ = [
     "cascade_lines",
     "comparison_lines",
-    "curves_svg",
     "graph_lines",
     "message_lines",
     "risk_lines",

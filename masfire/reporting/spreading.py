@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from masfire.campaign.cells import STUB
 from masfire.campaign.spreading import Finding, Spread
 from masfire.metrics.statistics import Proportion
-from masfire.reporting.cascade import curves_svg, spark
+from masfire.reporting.cascade import spark
+from masfire.reporting.curves import Curve, panels_svg
 
 LEGEND = (
     "at: the model call before which the correction came; runs: those in which the claim (and the",
@@ -42,20 +44,32 @@ def _share(value: float | None) -> str:
 
 
 def finding_svg(found: Finding) -> str:
-    """Return the figure of a finding: mean coverage over hops (turns, for inertia), one curve a cell."""
+    """Return the figure of a finding: mean coverage over hops (turns, for inertia), a panel a system."""
     turns = found.measurement == "inertia"
-    packaging = found.cells[0].packaging if found.cells else ""
-    shown = [cell for cell in found.cells if cell.runs and (turns or cell.packaging == packaging)]
-    curves = {_legend(cell): cell.curve if turns else cell.hops for cell in shown}
-    title = f"{found.measurement}: mean coverage" + ("" if turns else f", packaging {packaging}")
-    return curves_svg(curves, title=title, x="turn" if turns else "hop")
-
-
-def _legend(cell: Spread) -> str:
-    where = f" {cell.placement}" if cell.placement != "entry" else ""
-    return f"{cell.system}{where}, {cell.model}" + (
-        f", corrected at {cell.correction}" if cell.correction else ""
+    models = {cell.model for cell in found.cells}
+    panels: dict[str, list[Curve]] = {}
+    for cell in found.cells:
+        if cell.runs:
+            group = cell.model if len(models) > 1 else ""
+            values = cell.curve if turns else cell.hops
+            panels.setdefault(cell.system, []).append(
+                Curve(_name(found.measurement, cell), values, group, bool(group) and cell.model == STUB)
+            )
+    up = "agents that hold it; at n: corrected before model call n" if turns else "agents reached"
+    dashed = "; dashed: the stub, a perfect copier" if len(models) > 1 else ""
+    return panels_svg(
+        panels,
+        title=f"{found.measurement}: how far the claim comes",
+        x="turn" if turns else "hop (adoptions from the first one)",
+        note=f"up: {up}{dashed}; lines that coincide are told as one (=)",
     )
+
+
+def _name(measurement: str, cell: Spread) -> str:
+    """Return what makes a cell differ from the others of its system and model."""
+    if measurement == "inertia":
+        return f"at {cell.correction}" if cell.correction else "never corrected"
+    return f"{cell.placement} {cell.packaging}" if measurement == "sensitivity" else cell.packaging
 
 
 def _of(share: Proportion) -> str:

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from masfire.campaign import attack as attack_module
 from masfire.campaign.attack import AttackPlan, Falsehood, attack_schema, load_attack
@@ -157,6 +158,15 @@ def test_a_later_correction_is_compared_on_the_same_runs(tmp_path: Path) -> None
     assert "the later, the more is polluted (at 4 more than at 2 in 3 of 3 runs)" in sentence
     few = [each for each in runs if each.attack.task == runs[0].attack.task]
     assert "nothing to compare (at 4 than at 2: 1 runs are too few)" in finding("inertia", few).sentences[0]
+
+
+def test_runs_in_which_nobody_took_the_claim_over_count_in_the_mean(tmp_path: Path) -> None:
+    clean, taken = AttackRuns(small("linear"), tmp_path).run("amplification")
+    assert taken.cascade is not None
+    left = replace(taken.cascade, hops=(), curve=(0.0,), reached=(), stated=(), polluted=0)
+    (cell,) = finding("amplification", [clean, taken, replace(taken, cascade=left)]).cells
+    assert cell.runs == 2
+    assert cell.hops[-1] == cell.peak == taken.cascade.peak / 2
 
 
 def test_a_run_says_what_was_done_to_it_and_where_its_clean_twin_is(tmp_path: Path) -> None:
