@@ -1,8 +1,8 @@
-"""What the failed runs of a folder teach: schemata, notes on trial, and tests that reproduce the failures."""
+"""What the failed runs of a folder teach: schemata, and notes on trial."""
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,20 +10,22 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from masfire.campaign.recurrence import recognised
 from masfire.campaign.rerun import Rerunner
 from masfire.campaign.results import Results, RunResult
 from masfire.campaign.runner import RESULTS_FILE, TRACES
 from masfire.diagnosis.attribute import diagnose
 from masfire.diagnosis.causality import Counterfactual
 from masfire.diagnosis.evidence import Provenance
-from masfire.diagnosis.model import Attribution, Layer
+from masfire.diagnosis.model import Attribution, Layer, Recognizer
 from masfire.diagnosis.recognition import SchemaEvidence
 from masfire.errors import UsageError
 from masfire.knowledge.distill import RuleDistiller
 from masfire.knowledge.memory import Memory
-from masfire.knowledge.model import Item, MistakeNote
+from masfire.knowledge.model import ErrorSchema, Item, MistakeNote
 from masfire.knowledge.notebook import Failure, Notebook, judge
 from masfire.knowledge.replaying import Stored, replay
+from masfire.knowledge.store import SqliteStore
 from masfire.knowledge.traits import traits_of
 from masfire.knowledge.wording import ModelDistiller, reworded
 from masfire.recorder import Interceptor, PerRun
@@ -44,7 +46,7 @@ class Failed(Struct, frozen=True):
     """One failed run, diagnosed: whose fault it was, and whether the memory knew the error already.
 
     `known` is the id of the schema that it recurs ("" when it is new); `failure` is None when the
-    diagnosis does not tell.
+    diagnosis does not tell. `compared`: there was a solved control to compare the run with.
     """
 
     path: Path
@@ -52,16 +54,21 @@ class Failed(Struct, frozen=True):
     attribution: Attribution
     failure: Failure | None
     known: str = ""
+    compared: bool = False
 
 
 class Lesson(Struct, frozen=True):
-    """What `learn` made: counts of failed and undiagnosed runs, recurrences, schemata and notes."""
+    """What `learn` made: counts of failed and undiagnosed runs, recurrences, schemata and notes.
+
+    `uncompared` counts the failed runs for which the folder holds no solved control.
+    """
 
     failed: int
     unknown: int
     recurrences: tuple[tuple[str, str], ...]
     schemata: tuple[str, ...]
     notes: tuple[MistakeNote, ...]
+    uncompared: int = 0
 
 
 def failures(
@@ -69,8 +76,8 @@ def failures(
 ) -> Iterator[Failed]:
     """Yield every failed run of a campaign folder, or of a folder of traces, diagnosed blindly.
 
-    A campaign's solved control of the same system, task and seed is the clean twin to compare with.
-    Only runs that a check refused count as failed; those that nobody judged are passed over, as are
+    A solved fault-free run of the same system, task and seed in that folder is the clean twin to compare
+    with. Only runs that a check refused count as failed; those that nobody judged are passed over, as are
     those that `only` refuses (held-out tasks).
     """
     twins = _twins(folder)
@@ -82,22 +89,28 @@ def failures(
         yield diagnosed(path, trace, memory, clean=[read_trace(twin) for twin in clean if twin != path])
 
 
-def diagnosed(path: Path, trace: Trace, memory: Memory, *, clean: Sequence[Trace] = ()) -> Failed:
-    """Return one failed run with its diagnosis; nothing of the ground truth is looked at."""
-    layers: list[Layer] = [Provenance(), SchemaEvidence(memory)]
+def diagnosed(
+    path: Path, trace: Trace, memory: Memory, *, clean: Sequence[Trace] = (), own: Recognizer | None = None
+) -> Failed:
+    """Return one failed run with its diagnosis; nothing of the ground truth is looked at.
+
+    What the memory has learnt from this very folder is no evidence: a folder that is learnt from again
+    teaches the same again. `own` recognises what the folder's other failures show.
+    """
+    origin = _origin(path)
+    layers: list[Layer] = [Provenance(), SchemaEvidence(memory.apart_from(origin))]
+    if own is not None:
+        layers.append(SchemaEvidence(own))
     if clean:
         layers.insert(0, Counterfactual([twin.blind() for twin in clean]))
     blind = trace.blind()
     attribution = diagnose(blind, layers)
-    top = attribution.top
-    if top is None or not attribution.known:
-        return Failed(path, trace, attribution, None)
-    origin = str(path.parent.parent.name or path.parent.name)
+    known = recognised(memory, blind)
+    told = Failed(path, trace, attribution, None, known.schema if known else "", bool(clean))
+    if attribution.top is None or not attribution.known:
+        return told
     failure = failure_of(trace, attribution, task=_task_of(trace), origin=origin, clean=clean)
-    if failure is None:
-        return Failed(path, trace, attribution, None)
-    recognised = next((one for one in memory.recognize(blind) if one.step == top.step), None)
-    return Failed(path, trace, attribution, failure, recognised.schema if recognised else "")
+    return msgspec.structs.replace(told, failure=failure)
 
 
 def learn(
@@ -110,49 +123,95 @@ def learn(
     ask: Callable[[str], str] | None = None,
     model: str = "",
     way: Way = "prompt",
+    each: Callable[[Failed], None] = lambda failed: None,
 ) -> Lesson:
     """Distil a schema from each diagnosed failure of a folder, and propose one note a subject.
 
     Proposed notes are put on file as such; only a trial makes one accepted (see `trials`). With `ask`, a
     model (named `model`) words them; without, they are worded by rule. `way` is how they are to be used: a
     note that was rejected as a prompt may still be proposed as a rewrite. What the role did in the
-    folder's solved fault-free runs goes with its note as habits.
+    folder's solved fault-free runs goes with its note as habits. `each` is shown every failed run. A folder
+    may be learnt from again: a failure is counted once.
     """
     distiller = RuleDistiller() if ask is None else ModelDistiller(ask)
-    found: list[Failure] = []
-    stored: list[Stored] = []
-    recurrences, schemata = [], []
-    failed = unknown = 0
+    learnt: list[_Learnt] = []
+    undecided: list[Path] = []
+    recurrences: list[tuple[str, str]] = []
+    failed = uncompared = 0
     for one in failures(folder, memory, only=only):
         watch()
+        each(one)
         failed += 1
-        if one.failure is None:
-            unknown += 1
-            continue
+        uncompared += not one.compared
         if one.known:
             recurrences.append((one.trace.header.run, one.known))
-        found.append(one.failure)
-        schema = distiller.distill(
-            one.trace,
-            agent=one.failure.role,
-            step=one.failure.source.step,
-            fault=one.failure.fault,
-            origin=one.failure.source.origin,
-            traits=one.failure.traits,
-        )
-        schemata.append(memory.learn(schema).id)
-        stored.append(Stored(tuple(traits_of(one.trace.blind())), one.failure.source.step))
-    if stored:
-        replay(memory, stored)
+        if one.failure is None:
+            undecided.append(one.path)
+        else:
+            learnt.append(_learnt(one.trace, one.failure, distiller))
+    learnt += _by_likeness(undecided, learnt, memory, folder, distiller)
+    # Filed after all were diagnosed: what the memory knew before is what it is asked.
+    schemata = [memory.learn(one.schema).id for one in learnt]
+    if learnt:
+        replay(memory, [one.stored for one in learnt])
     habits = habits_of(solved(folder, only=only))
     notes = [
-        msgspec.structs.replace(note, habits=habits.get(note.subject.role))
-        for note in notebook.propose(found, way=way)
+        msgspec.structs.replace(note, habits=habits.get(note.subject.role) or note.habits)
+        for note in notebook.propose([one.failure for one in learnt], way=way)
     ]
     if ask is not None:
         notes = [reworded(note, ask, model=model) for note in notes]
-    notebook.store.put(*notes)
-    return Lesson(failed, unknown, tuple(recurrences), tuple(dict.fromkeys(schemata)), tuple(notes))
+    notebook.file(notes)
+    return Lesson(
+        failed=failed,
+        unknown=failed - len(learnt),
+        recurrences=tuple(recurrences),
+        schemata=tuple(dict.fromkeys(schemata)),
+        notes=tuple(notes),
+        uncompared=uncompared,
+    )
+
+
+class _Learnt(Struct, frozen=True):
+    failure: Failure
+    schema: ErrorSchema
+    stored: Stored
+
+
+def _learnt(trace: Trace, failure: Failure, distiller: RuleDistiller | ModelDistiller) -> _Learnt:
+    schema = distiller.distill(
+        trace,
+        agent=failure.role,
+        step=failure.source.step,
+        fault=failure.fault,
+        origin=failure.source.origin,
+        traits=failure.traits,
+    )
+    return _Learnt(failure, schema, Stored(tuple(traits_of(trace.blind())), failure.source.step))
+
+
+def _by_likeness(
+    undecided: Sequence[Path],
+    learnt: Sequence[_Learnt],
+    memory: Memory,
+    folder: Path,
+    distiller: RuleDistiller | ModelDistiller,
+) -> list[_Learnt]:
+    """Diagnose what was undecided once more, with the folder's own diagnosed failures as known errors."""
+    if not undecided or not learnt:
+        return []
+    more, twins = [], _twins(folder)
+    with tempfile.TemporaryDirectory() as scratch, SqliteStore(Path(scratch, "own.sqlite")) as store:
+        own = Memory(store, embedder=memory.embedder)
+        for one in learnt:
+            own.learn(one.schema)
+        for path in undecided:
+            trace = read_trace(path)
+            clean = [read_trace(twin) for twin in twins.get(_key(trace), ()) if twin != path]
+            again = diagnosed(path, trace, memory, clean=clean, own=own)
+            if again.failure is not None:
+                more.append(_learnt(trace, again.failure, distiller))
+    return more
 
 
 def solved(folder: Path, *, only: Callable[[Trace], bool] = lambda trace: True) -> Iterator[Trace]:
@@ -213,55 +272,6 @@ def _item(rerunner: Rerunner, row: RunResult, note: MistakeNote, watch: Callable
     return Item(row.id, row.success, after.success, always=row.control and bool(row.success))
 
 
-def regression_tests(found: Sequence[Failed], target: Path) -> str:
-    """Return a pytest file that runs each failed cell again and fails while it still fails.
-
-    Runs recorded by a test of one's own are named in a comment with the command that repeats them.
-    """
-    rows, commands = [], []
-    for one in found:
-        launch = one.trace.header.launch
-        if "plan" in launch:
-            plan = os.path.relpath((one.path.parent / str(launch["plan"])).resolve(), target.parent.resolve())
-            cell = (
-                plan,
-                str(launch["system"]),
-                str(launch["task"]),
-                str(launch.get("fault", "")),
-                int(launch["seed"]),
-            )
-            rows.append(f"    {cell!r},")
-        elif "pytest" in launch:
-            commands.append(f"#   pytest {str(launch['pytest'])!r}")
-    own = (
-        ["", "# Recorded by tests of your own, which are their regression tests:", *commands]
-        if commands
-        else []
-    )
-    return "\n".join([_HEAD, "CELLS = [", *dict.fromkeys(rows), "]", _TEST, *own, ""])
-
-
-_HEAD = '''"""Failures that masfire has learnt from: each test fails while its failure still happens."""
-
-from pathlib import Path
-
-import pytest
-
-from masfire.campaign.planfile import load_plan
-from masfire.campaign.single import run_cell
-
-# plan, system, task, fault address, seed'''
-
-_TEST = '''
-
-@pytest.mark.parametrize(("plan", "system", "task", "fault", "seed"), CELLS)
-def test_it_does_not_happen_again(plan, system, task, fault, seed, tmp_path):
-    source = Path(__file__).parent / plan
-    out = tmp_path / "run.jsonl"
-    result = run_cell(load_plan(source), system, task, out=out, fault=fault, seed=seed, folder=source.parent)
-    assert result.success, f"{system} fails {task} again: {result.error or result.status}"'''
-
-
 def _traces(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder.", hint="Name a campaign's --out folder, or one of traces.")
@@ -274,9 +284,13 @@ def _traces(folder: Path) -> list[Path]:
 
 def _twins(folder: Path) -> dict[tuple[str, str, int], list[Path]]:
     """Return the traces of solved fault-free runs by (system, task, seed)."""
-    if not (folder / RESULTS_FILE).is_file():
-        return {}
     found: dict[tuple[str, str, int], list[Path]] = {}
+    if not (folder / RESULTS_FILE).is_file():
+        for path in _traces(folder):
+            trace = read_trace(path)
+            if trace.end is not None and trace.end.success and not trace.header.faults:
+                found.setdefault(_key(trace), []).append(path)
+        return found
     with Results(folder / RESULTS_FILE, readonly=True) as results:
         for row in results:
             if row.control and row.success and row.trace and (folder / TRACES / row.trace).is_file():
@@ -284,8 +298,16 @@ def _twins(folder: Path) -> dict[tuple[str, str, int], list[Path]]:
     return found
 
 
+def _origin(path: Path) -> str:
+    """Return the name of the folder that a trace belongs to: a campaign's, or the one it lies in."""
+    folder = path.resolve().parent
+    return folder.parent.name if folder.name == TRACES else folder.name
+
+
 def _key(trace: Trace) -> tuple[str, str, int]:
-    return trace.header.system, _task_of(trace), trace.header.seed
+    launch = trace.header.launch
+    task = launch.get("task") or bytes(trace.header.task).decode("utf-8", "replace") or _task_of(trace)
+    return trace.header.system, str(task), trace.header.seed
 
 
 def _task_of(trace: Trace) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from masfire.campaign.results import RunResult
 from masfire.campaign.summary import KnownError, Recurrences
+from masfire.diagnosis.model import Recognition
 from masfire.errors import MasfireError, UsageError
 from masfire.knowledge.memory import Memory
 from masfire.trace.io import read_trace
+from masfire.trace.model import Trace
 
 SURE = 0.5
 """Recognitions by schemata that are wrong more often than right on stored runs do not count."""
@@ -27,11 +29,10 @@ def recurrences(rows: Iterable[RunResult], traces: Path, memory: Memory) -> Recu
             continue
         failed += 1
         try:
-            seen = memory.recognize(read_trace(traces / row.trace).blind())
+            best = recognised(memory, read_trace(traces / row.trace).blind())
         except (MasfireError, OSError):
             continue
-        if seen and seen[0].similarity >= SURE:
-            best = seen[0]
+        if best is not None:
             found.setdefault(best.schema, (best.category, best.similarity, []))[2].append(row.id)
     errors = [
         KnownError(schema_id=schema, fault=fault, precision=precision, runs=runs)
@@ -39,6 +40,12 @@ def recurrences(rows: Iterable[RunResult], traces: Path, memory: Memory) -> Recu
     ]
     errors.sort(key=lambda error: (-len(error.runs), error.schema_id))
     return Recurrences(failed=failed, known=sum(len(error.runs) for error in errors), errors=errors)
+
+
+def recognised(memory: Memory, blind: Trace) -> Recognition | None:
+    """Return the known error that a run shows most surely, or None when none is sure enough."""
+    seen = memory.recognize(blind)
+    return seen[0] if seen and seen[0].similarity >= SURE else None
 
 
 def existing(where: str) -> str:

@@ -16,6 +16,7 @@ from masfire.cli.options import formatted, print_json
 if TYPE_CHECKING:
     from masfire.campaign.learning import Way
     from masfire.knowledge.model import MistakeNote
+    from masfire.trace.model import Trace
 
 DEFAULT = ".masfire/memory.sqlite"
 
@@ -49,22 +50,32 @@ def command(
       masfire learn results/first --tests tests/test_regressions.py --try
       masfire learn results/first --try --as rewrite
     """
-    from masfire.campaign.learning import failures, learn, regression_tests, trials
+    from masfire.campaign.learning import Failed, learn, trials
+    from masfire.campaign.regressions import Written, write_regression_tests
     from masfire.campaign.rerun import rerunning
     from masfire.knowledge.memory import Memory
     from masfire.knowledge.notebook import Notebook
     from masfire.knowledge.opening import open_store
 
+    if way == "rewrite" and not trying:
+        raise click.UsageError("--as says how to use notes on trial: give it with --try.")
+    _usable(where)
     ask, model = _model() if ask_model else (None, "")
+    written = Written()
+    found: list[tuple[Path, Trace]] = []
+
+    def each(one: Failed) -> None:
+        if tests:
+            found.append((one.path, one.trace))
+
+    path = Path(folder)
     with open_store(where) as store:
         memory, notebook = Memory(store), Notebook(store)
-        path = Path(folder)
-        if tests:
-            found = list(failures(path, memory))
-            Path(tests).parent.mkdir(parents=True, exist_ok=True)
-            Path(tests).write_text(regression_tests(found, Path(tests)), encoding="utf-8")
         with _bar(form, "failed runs") as watch:
-            lesson = learn(path, memory, notebook, watch=watch, ask=ask, model=model, way=way)
+            lesson = learn(path, memory, notebook, watch=watch, ask=ask, model=model, way=way, each=each)
+        if tests:
+            written = write_regression_tests(found, Path(tests))
+        schemata = memory.schemata()
         notes = list(lesson.notes)
         if trying and notes:
             with (
@@ -76,11 +87,14 @@ def command(
     result: dict[str, Any] = {
         "failed": lesson.failed,
         "undiagnosed": lesson.unknown,
+        "uncompared": lesson.uncompared,
         "recurrences": [{"run": run, "schema": schema} for run, schema in lesson.recurrences],
         "schemata": list(lesson.schemata),
         "notes": [_told(note) for note in notes],
-        "tests": tests or "",
+        "tests": [str(file) for file in written.files],
+        "without_test": [{"run": run, "why": why} for run, why in written.left],
         "memory": where,
+        "holds": {"schemata": len(schemata), "general": sum(one.general for one in schemata)},
     }
     if form == "json":
         print_json(result)
@@ -125,19 +139,40 @@ def _told(note: MistakeNote) -> dict[str, Any]:
 def _tell(result: dict[str, Any]) -> None:
     from masfire.reporting.printable import printable
 
+    failed, uncompared = result["failed"], result["uncompared"]
     click.echo(
-        f"{result['failed']} failed runs, {result['undiagnosed']} of them undiagnosed, "
-        f"{len(result['recurrences'])} known already"
+        f"{failed} failed runs; {result['undiagnosed']} could not be diagnosed, "
+        f"{len(result['recurrences'])} show an error that the memory knew before"
     )
-    click.echo(f"{len(result['schemata'])} schemata in {printable(result['memory'], limit=200)}")
+    if uncompared:
+        click.echo(
+            f"  {uncompared} of them had no solved run of their task and seed here to compare with: "
+            "their diagnosis is a guess by the origin of the answer's facts"
+        )
+    holds, where = result["holds"], printable(result["memory"], limit=200)
+    click.echo(
+        f"{len(result['schemata'])} schemata of these runs; {where} now holds {holds['schemata']}, "
+        f"{holds['general']} of them what others have in common"
+    )
     for note in result["notes"]:
         trial = note["trial"]
         score = f": {trial['wins']} wins, {trial['losses']} losses of {trial['of']}" if trial else ""
         why = f" ({'; '.join(trial['reasons'])})" if trial and trial["reasons"] else ""
         line = f"{note['status']:>8}  {note['subject']}  from {note['from']}{score}{why}"
         click.echo(printable(line, limit=300))
-    if result["tests"]:
-        click.echo(f"tests: {printable(result['tests'], limit=200)}")
+    for file in result["tests"]:
+        click.echo(f"tests: {printable(file, limit=200)}")
+    for one in result["without_test"]:
+        click.echo(printable(f"no test for run {one['run']}: {one['why']}", limit=300), err=True)
+
+
+def _usable(where: str) -> None:
+    """Raise UsageError when a memory's folder is not there; only the default's is made."""
+    from masfire.errors import UsageError
+
+    folder = Path(where).parent
+    if "://" not in where and where != DEFAULT and not folder.is_dir():
+        raise UsageError(f"There is no folder {folder} for the memory {where}.", hint="Make it first.")
 
 
 @contextlib.contextmanager

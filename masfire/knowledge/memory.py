@@ -6,13 +6,13 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
 
-from masfire.diagnosis.model import Recognition
+from masfire.diagnosis.model import Recognition, Recognizer
 from masfire.knowledge.embedding import Embedder, HashEmbedder, Vectors
 from masfire.knowledge.keeping import KeepsVectors, kept_or_made
 from masfire.knowledge.likeness import blend, merge, rarities, resemblance, similarity, window_document
@@ -100,10 +100,11 @@ class Memory:
     def learn(self, schema: ErrorSchema) -> ErrorSchema:
         """Remember a schema; return it, or the near-duplicate of the same fault that it was merged into."""
         with self._lock:
-            for found in self._candidates(schema.document, 8):
-                known = found.schema
+            near = [found.schema for found in self._candidates(schema.document, 8)]
+            for known in sorted(near, key=lambda one: one.id != schema.id):
                 if known.id == schema.id or (
-                    known.fault == schema.fault
+                    not known.general
+                    and known.fault == schema.fault
                     and known.role == schema.role
                     and similarity(known.signature, schema.signature) >= self.settings.same
                 ):
@@ -131,24 +132,37 @@ class Memory:
         ]
         return self._mark(self._diverse(found, k))
 
-    def recognize(self, trace: Trace) -> Sequence[Recognition]:
+    def apart_from(self, origin: str) -> Recognizer:
+        """Return this memory without what only one origin taught it: it recognises the rest."""
+        return _Apart(self, origin)
+
+    def recognize(self, trace: Trace, *, apart_from: str = "") -> Sequence[Recognition]:
         """Return known errors that steps of this (blind) trace show, the surest first.
 
-        `similarity` is the precision of a schema that was replayed on stored runs (see
-        `masfire.knowledge.replaying`): how often a step that shows all this was at fault.
+        With `apart_from`, schemata that stem from this origin alone are passed over. `similarity` is the
+        precision of a schema that was replayed on stored runs (see `masfire.knowledge.replaying`): how
+        often a step that shows all this was at fault.
         """
         described = traits_of(trace)
         rarity = rarities(described)
+        apart = self._only_from(apart_from) if apart_from else set()
         recognised = []
         for window in described:
-            found = self._shown(window)
+            found = self._shown(window, apart)
             if found is None:
-                found = self._resembled(window, rarity)
+                found = self._resembled(window, rarity, apart)
             if found is not None:
                 score, schema = found
                 text = f"resembles {schema.fault} as learnt from {schema.support} run(s)"
                 recognised.append(Recognition(window.step, schema.id, score, schema.fault, text))
         return sorted(recognised, key=lambda found: (-found.similarity, found.step))
+
+    def _only_from(self, origin: str) -> set[str]:
+        """Return the ids of the schemata that stem from one origin alone."""
+        with self._lock:
+            stored = self.store.schemata() if isinstance(self.store, Searchable) else self._entries
+            known = [one for one in stored if one is not None and one.evidence]
+        return {one.id for one in known if all(source.origin == origin for source in one.evidence)}
 
     def schemata(self) -> list[ErrorSchema]:
         """Return all schemata in order of their ids."""
@@ -172,14 +186,14 @@ class Memory:
                     fresh.append(schema)
             self._index(fresh)
 
-    def _shown(self, window: Traits) -> tuple[float, ErrorSchema] | None:
+    def _shown(self, window: Traits, apart: Set[str]) -> tuple[float, ErrorSchema] | None:
         """Return the most precise replayed schema all of whose traits the step shows."""
         best_one: tuple[float, ErrorSchema] | None = None
         for trait in window.names:
             for precision, names, schema in self._by_trait().get(trait, ()):
                 if best_one is not None and (-precision, schema.id) >= (-best_one[0], best_one[1].id):
                     break
-                if names <= window.names:
+                if names <= window.names and schema.id not in apart:
                     best_one = precision, schema
                     break
         return best_one
@@ -201,14 +215,16 @@ class Memory:
                 self._proven = index
             return self._proven
 
-    def _resembled(self, window: Traits, rarity: dict[str, float]) -> tuple[float, ErrorSchema] | None:
+    def _resembled(
+        self, window: Traits, rarity: dict[str, float], apart: Set[str]
+    ) -> tuple[float, ErrorSchema] | None:
         """Return the schema, never replayed, that the step resembles most, unless two faults tie."""
         with self._lock:
-            near = self._candidates(window_document(window), 12)
+            near = self._candidates(window_document(window), 12 + len(apart))
         best_by_fault: dict[str, tuple[float, ErrorSchema]] = {}
         for candidate in near:
             schema = candidate.schema
-            if schema.precision is not None:
+            if schema.precision is not None or schema.id in apart:
                 continue
             score = resemblance(schema.signature, window, rarity)
             if score >= self.settings.threshold and score > best_by_fault.get(schema.fault, (0.0, 0))[0]:
@@ -365,3 +381,14 @@ class Memory:
             self._words.remove(number)
             self._vectors.remove(number)
             self._entries[number] = None
+
+
+class _Apart:
+    """A memory without what stems from one origin alone."""
+
+    def __init__(self, memory: Memory, origin: str) -> None:
+        self._memory, self._origin = memory, origin
+
+    def recognize(self, trace: Trace) -> Sequence[Recognition]:
+        """Return known errors that steps of this trace resemble."""
+        return self._memory.recognize(trace, apart_from=self._origin)

@@ -11,8 +11,8 @@ from masfire.errors import UsageError
 
 MAX_TEXT = 2_000
 """Longest text field of a schema or note, in characters; longer ones are cut when they are made."""
-MAX_EVIDENCE = 20
-"""Most sources that a schema or note lists; `support` goes on counting."""
+MAX_EVIDENCE = 200
+"""Most sources that a schema or note lists, so that none is counted twice; `support` goes on counting."""
 MAX_TRAITS = 40
 """Most traits in a signature."""
 
@@ -49,6 +49,7 @@ class ErrorSchema(Struct, frozen=True, forbid_unknown_fields=True):
     distilled from, `hits` how often it was recalled, `last_used` is in seconds since the epoch.
     `precision` is the share of its recognitions on stored, labelled runs that were right, drawn towards
     a quarter when they were few (None: not replayed yet), `replayed` how many recognitions these were.
+    `general`: it is what two schemata of one fault have in common, no failure's own.
     """
 
     id: str
@@ -63,6 +64,7 @@ class ErrorSchema(Struct, frozen=True, forbid_unknown_fields=True):
     last_used: float = 0.0
     precision: float | None = None
     replayed: int = 0
+    general: bool = False
 
     @property
     def document(self) -> str:

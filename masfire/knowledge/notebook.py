@@ -11,6 +11,7 @@ from msgspec import Struct
 from masfire.knowledge.model import (
     ACCEPTED,
     MAX_EVIDENCE,
+    PROPOSED,
     REJECTED,
     Item,
     MistakeNote,
@@ -163,7 +164,8 @@ def _note(group: Sequence[Failure]) -> MistakeNote:
     mistake = " ".join(wrong for _, wrong in advice)
     signs = "; ".join(question_of(trait) for trait in shared[:5])
     strategy = f"Ask yourself: {signs}" if signs else _GENERAL[0]
-    examples = tuple(cut(f"task {failure.task}: {failure.said}", 300) for failure in group[:EXAMPLES])
+    said = dict.fromkeys(cut(f"task {failure.task}: {failure.said}", 300) for failure in group)
+    examples = tuple(said)[:EXAMPLES]
     anti = "Does not apply where the input states the value itself, or where another agent is to decide."
     return MistakeNote(
         id=note_id(subject, (mistake, approach, strategy, anti)),
@@ -234,11 +236,16 @@ class Notebook:
         self.store = store
 
     def propose(self, failures: Iterable[Failure], *, way: str = "prompt") -> list[MistakeNote]:
-        """Return the notes that are worth a trial: made from failures, merged with accepted ones.
+        """Return the notes that are worth a trial: made from failures, merged with those of their subject.
 
-        A note that says the same as one that was rejected when used in this `way` is not proposed again.
+        A note that says the same as one that was rejected when used in this `way` is not proposed again;
+        one that says the same as an accepted one stays accepted.
         """
-        known = {note.subject.key: note for note in self.store.notes(status=ACCEPTED)}
+        known = {
+            note.subject.key: note
+            for status in (PROPOSED, ACCEPTED)
+            for note in self.store.notes(status=status)
+        }
         refused = {
             note.id
             for note in self.store.notes(status=REJECTED)
@@ -254,8 +261,27 @@ class Notebook:
                 proposed.append(candidate)
         return proposed
 
+    def file(self, notes: Iterable[MistakeNote]) -> None:
+        """Put proposed notes on file; each replaces older proposals of its subject."""
+        for note in notes:
+            older = [
+                other
+                for other in self.store.notes(status=PROPOSED)
+                if other.subject.key == note.subject.key and other.id != note.id
+            ]
+            self.store.remove(*older)
+            for other in older:
+                self.store.log("superseded", entry=other.id, why=f"by {note.id}")
+            self.store.put(note)
+
     def settle(self, note: MistakeNote, trial: Trial) -> MistakeNote:
-        """Put a tried note on file; an accepted one replaces the older one of its subject."""
+        """Put a tried note on file; an accepted one replaces the older one of its subject.
+
+        A note that was accepted when used in one way stays so when it is rejected in another.
+        """
+        if not trial.accepted and note.status == ACCEPTED and note.trial and note.trial.way != trial.way:
+            self.store.log("kept", entry=note.id, why=f"as a {note.trial.way}; rejected as a {trial.way}")
+            return note
         status = ACCEPTED if trial.accepted else REJECTED
         settled = msgspec.structs.replace(note, status=status, trial=trial)
         why = f"{trial.wins} wins, {trial.losses} losses of {len(trial.batch)}"
@@ -281,11 +307,24 @@ class Notebook:
 
 
 def merge_notes(old: MistakeNote, new: MistakeNote) -> MistakeNote:
-    """Return the newer wording with the evidence of both; near-identical subjects have one note."""
+    """Return the newer wording with the evidence of both, each failure counted once.
+
+    A note that says what it said before keeps its status and its trial.
+    """
     examples = tuple(dict.fromkeys((*new.examples, *old.examples)))[:EXAMPLES]
-    evidence = tuple(dict.fromkeys((*old.evidence, *new.evidence)))[:MAX_EVIDENCE]
+    fresh = [source for source in new.evidence if source not in old.evidence]
+    beyond = new.support - len(new.evidence) if fresh else 0  # failures that are too many to be listed
+    same = old.id == new.id
     return msgspec.structs.replace(
-        new, examples=examples, evidence=evidence, support=old.support + new.support, hits=old.hits
+        new,
+        examples=examples,
+        evidence=(*old.evidence, *fresh)[:MAX_EVIDENCE],
+        support=old.support + len(fresh) + beyond,
+        status=old.status if same else new.status,
+        trial=old.trial if same else new.trial,
+        hits=old.hits,
+        last_used=old.last_used,
+        habits=new.habits or old.habits,
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from masfire.knowledge.memory import Memory
-from masfire.knowledge.model import ErrorSchema, Signature, schema_id
+from masfire.knowledge.model import MAX_EVIDENCE, ErrorSchema, Signature, schema_id
 from masfire.knowledge.traits import Traits
 
 RIGHT, SHOWN = 0.5, 2.0
@@ -66,9 +66,13 @@ def _with_proof(schema: ErrorSchema, proofs: dict[frozenset[str], tuple[int, int
 
 
 def _cores(known: Sequence[ErrorSchema]) -> Iterable[ErrorSchema]:
-    """Yield what pairs of schemata of one fault share, as schemata."""
+    """Yield what pairs of schemata of one fault share, as schemata.
+
+    Cores make no pairs with others: replaying again finds the same ones.
+    """
     groups: dict[str, dict[frozenset[str], ErrorSchema]] = {}
-    for schema in sorted(known, key=lambda one: (-one.support, one.id)):
+    learnt = [schema for schema in known if not schema.general]
+    for schema in sorted(learnt, key=lambda one: (-one.support, one.id)):
         group = groups.setdefault(schema.fault, {})
         if len(group) < MOST:
             group.setdefault(frozenset(schema.signature.traits), schema)
@@ -84,7 +88,8 @@ def _cores(known: Sequence[ErrorSchema]) -> Iterable[ErrorSchema]:
 def _core(one: ErrorSchema, other: ErrorSchema, core: frozenset[str]) -> ErrorSchema:
     signature = Signature(tuple(sorted(core)))
     role = one.role if one.role == other.role else ""
-    evidence = tuple(dict.fromkeys((*one.evidence[:2], *other.evidence[:2])))
+    evidence = tuple(dict.fromkeys((*one.evidence, *other.evidence)))
+    unlisted = one.support - len(one.evidence) + other.support - len(other.evidence)
     shared = set(other.heuristics)
     return ErrorSchema(
         id=schema_id(signature, fault=one.fault, role=role),
@@ -92,6 +97,7 @@ def _core(one: ErrorSchema, other: ErrorSchema, core: frozenset[str]) -> ErrorSc
         fault=one.fault,
         role=role,
         heuristics=tuple(question for question in one.heuristics if question in shared),
-        support=one.support + other.support,
-        evidence=evidence,
+        support=len(evidence) + max(0, unlisted),
+        evidence=evidence[:MAX_EVIDENCE],
+        general=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from masfire.campaign.learning import failures, learn, regression_tests, trials
+from masfire.campaign.learning import failures, learn, trials
 from masfire.campaign.planfile import load_plan
+from masfire.campaign.regressions import write_regression_tests
 from masfire.campaign.rerun import rerunning
 from masfire.campaign.runner import Campaign
 from masfire.cli import execute
@@ -22,6 +24,7 @@ from masfire.knowledge.model import ACCEPTED, REJECTED
 from masfire.knowledge.notebook import Notebook
 from masfire.knowledge.quoting import quoted
 from masfire.knowledge.store import SqliteStore
+from masfire.trace.io import read_trace
 from tests.support.adders import script, write_plan
 from tests.support.fake_openai import FakeOpenAI
 
@@ -111,26 +114,80 @@ def test_a_second_campaign_meets_known_errors(tmp_path: Path, store: Any) -> Non
         folder = campaign(tmp_path, server)
     memory, notebook = Memory(store), Notebook(store)
     first = learn(folder, memory, notebook)
+    schemata, notes = memory.schemata(), list(store.notes())
     again = learn(folder, memory, notebook)
-    assert len(again.recurrences) == first.failed - first.unknown
+    assert first.recurrences == ()
+    assert len(again.recurrences) >= first.failed - first.unknown - 1
     assert again.schemata == first.schemata
+    assert again.notes == first.notes
+    assert (memory.schemata(), list(store.notes())) == (schemata, notes)  # nothing is counted twice
+
+
+def test_a_folder_of_traces_teaches_what_the_campaign_does(tmp_path: Path, store: Any) -> None:
+    with FakeOpenAI(gullible) as server:
+        folder = campaign(tmp_path, server)
+    copied = tmp_path / "copied"
+    shutil.copytree(folder / "traces", copied)
+    with SqliteStore(tmp_path / "other.sqlite") as other:
+        one = learn(folder, Memory(store), Notebook(store))
+        two = learn(copied, Memory(other), Notebook(other))
+    assert one.uncompared == two.uncompared < one.failed
+    assert one.schemata == two.schemata
+    assert [(note.id, note.support) for note in one.notes] == [(note.id, note.support) for note in two.notes]
+    for path in copied.glob("*.jsonl"):
+        if (end := read_trace(path).end) is not None and end.success:
+            path.unlink()
+    with SqliteStore(tmp_path / "third.sqlite") as third:
+        three = learn(copied, Memory(third), Notebook(third))
+    assert three.uncompared == three.failed == one.failed
+
+
+def test_an_accepted_note_survives_learning_again(tmp_path: Path, store: Any) -> None:
+    with FakeOpenAI(careless) as server:
+        folder = campaign(tmp_path, server)
+        memory, notebook = Memory(store), Notebook(store)
+        with rerunning(folder) as rerunner:
+            trials(rerunner, notebook, learn(folder, memory, notebook).notes)
+        accepted = notebook.accepted()
+        lesson = learn(folder, memory, notebook, way="rewrite")
+        assert notebook.accepted() == accepted != []
+        with rerunning(folder) as rerunner:
+            trials(rerunner, notebook, lesson.notes, way="rewrite")
+    assert notebook.accepted() == accepted
+
+
+def test_runs_that_cannot_be_started_again_get_no_test(tmp_path: Path, store: Any) -> None:
+    with FakeOpenAI(careless) as server:
+        folder = campaign(tmp_path, server)
+    (folder / "plan.yaml").unlink()
+    found = [(one.path, one.trace) for one in failures(folder, Memory(store))]
+    target = tmp_path / "suite" / "test_regressions.py"
+    written = write_regression_tests(found, target)
+    assert (written.files, written.tests, len(written.left)) == ((), 0, len(found))
+    assert "plan.yaml" in written.left[0][1]
+    assert not target.parent.exists()
 
 
 def test_the_regression_tests_fail_while_the_failure_happens_and_pass_after(
     tmp_path: Path, store: Any
 ) -> None:
     target = tmp_path / "suite" / "test_regressions.py"
-    target.parent.mkdir()
     with FakeOpenAI(careless) as server:
         folder = campaign(tmp_path, server)
         found = list(failures(folder, Memory(store)))
         solvable = [one for one in found if _fair(one.trace.header.launch)]
-        target.write_text(regression_tests(solvable, target))
+        written = write_regression_tests([(one.path, one.trace) for one in solvable], target)
         broken = _pytest(target)
+        folder.rename(tmp_path / "gone")  # the tests need no results
         server.handler = script
         repaired = _pytest(target, "-o", "addopts=")
     assert broken.returncode == 1
     assert f"{len(solvable)} failed" in broken.stdout
+    assert written.tests == len(solvable)
+    assert written.files == (target, target.with_name("test_regressions.plan.yaml"))
+    assert "without any fault, seed 0" in broken.stdout
+    assert "replay: masfire run " in broken.stdout
+    assert "RunResult(" not in broken.stdout
     assert repaired.returncode == 0, repaired.stdout
 
 

@@ -38,12 +38,14 @@ def test_a_schema_is_as_good_as_it_was_on_stored_runs():
 
 def test_precision_is_written_down_and_a_common_core_is_found(memory):
     left = memory.learn(schema("f", ["kind:x", "claim:conflict", "call:repeated"]))
-    right = memory.learn(schema("f", ["kind:x", "claim:conflict", "args:text"]))
+    right = memory.learn(schema("f", ["kind:x", "claim:conflict", "args:text"], run="r2"))
     assert replay(memory, RUNS) == 2
     by_traits = {one.signature.traits: one for one in memory.schemata()}
     core = by_traits["claim:conflict", "kind:x"]
     assert core.precision == pytest.approx(2.5 / 4)
-    assert core.support == left.support + right.support
+    assert core.support == left.support + right.support == len(core.evidence)
+    assert core.general
+    assert not left.general
     assert by_traits[left.signature.traits].precision == pytest.approx(0.5 / 2)
     assert by_traits[right.signature.traits].precision == pytest.approx(1.5 / 3)
     replay(memory, RUNS)
