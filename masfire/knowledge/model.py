@@ -117,7 +117,8 @@ class Slot(Struct, frozen=True, forbid_unknown_fields=True):
 
     `kind` is `message`, `model_reply` or `tool_call`; `where` says whether the value always stood in the
     last message that the role was given (`last`) or in what its request was made from (`parents`).
-    `values` are the texts that solved runs gave (empty: a number); `support` counts them.
+    `values` are the texts that solved runs gave (empty: a number); `support` counts them. `cues` are what
+    stood beside the value in prose (see `masfire.recovery.doubts.cue`; empty: not known).
     """
 
     kind: str
@@ -125,6 +126,7 @@ class Slot(Struct, frozen=True, forbid_unknown_fields=True):
     where: str
     values: tuple[str, ...] = ()
     support: int = 0
+    cues: tuple[str, ...] = ()
 
 
 class Habits(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -123,11 +123,16 @@ class Readings:
         )
 
 
-def numbers(text: str, taken: Iterable[float], explained: str, after: str = "") -> set[int | float]:
+def numbers(
+    text: str,
+    taken: Iterable[float],
+    explained: str,
+    fits: Callable[[int, int], bool] = lambda start, end: True,
+) -> set[int | float]:
     """Return the numbers that a text offers for a slot; none where any other number may be meant.
 
     `taken` are those that other slots hold, `explained` what other slots say (an id that holds digits is
-    no riddle then).
+    no riddle then); `fits` says whether a number may stand at a place.
     """
     read = Readings(text)
     held = set(taken)
@@ -139,7 +144,10 @@ def numbers(text: str, taken: Iterable[float], explained: str, after: str = "") 
         or not set(read.spelled) <= values | held
     ):
         return set()
-    if any(_named(text, start, end, after) or dismissed(text, start, end) for _, start, end in left):
+    if any(
+        _named(text, start, end) or dismissed(text, start, end) or not fits(start, end)
+        for _, start, end in left
+    ):
         return set()
     return values
 
@@ -150,6 +158,27 @@ def dismissed(text: str, start: int, end: int) -> bool:
     rest = _SENTENCE.split(text[end : end + 40], maxsplit=1)[0]
     near = [*lead.split()[-_NEAR:], *rest.split()[:2]]
     return any(word.strip(".,:;!?()\"'") in _DISMISSED for word in near)
+
+
+def cue(text: str, start: int, end: int, beside: Iterable[tuple[str, Any]] | None = None) -> str:
+    """Return what stands at a place of a casefolded text, by which another one is known to be alike.
+
+    Of a text: the word before it; `#` for a number, `^` for the beginning of a line, `,` for a sign. Of a
+    number (`beside` holds the keys and values of its proposal): `=item` when the value of that key
+    follows, else the word after it; `$` for the end of a line, `,` for a sign.
+    """
+    if beside is not None:
+        rest = text[end : end + 80].partition("\n")[0].lstrip()
+        for key, value in beside:
+            if isinstance(value, str) and value.strip() and rest.startswith(value.strip().casefold()):
+                return f"={key}"
+        word = _WORD.match(rest)
+        return word[0] if word is not None else "," if rest else "$"
+    lead = text[max(0, start - 80) : start].rpartition("\n")[2].rstrip()
+    last = lead.split()[-1].strip("\"'(\u201c") if lead.split() else "^"
+    if last[-1:].isdigit() or last in STARTS:
+        return "#"
+    return last if last == "^" or last[-1:].isalpha() else ","
 
 
 def paraphrased(value: str, text: str, known: str = "") -> bool:
@@ -272,7 +301,7 @@ def _around(text: str, start: int, end: int) -> str:
     return f"{before}{text[start:end]}{after}".strip(".,:;!?()\"'")
 
 
-def _named(text: str, start: int, end: int, after: str) -> bool:
+def _named(text: str, start: int, end: int) -> bool:
     """Return whether the words at a number make it a name, a date or a time instead of a count."""
     before = re.findall(r"[^\s.,:;()#]+", text[max(0, start - 30) : start])
     follows = re.match(r"\s+([^\W\d_]+)", text[end : end + 40])
@@ -282,9 +311,7 @@ def _named(text: str, start: int, end: int, after: str) -> bool:
     if before and before[-1] in _NAMES and not (before[-1] == "order" and following):
         return True
     words = re.findall(r"[^\s.,:;()]+", text[end : end + 40])[:3]
-    return following != after and (
-        following in _PERIODS or bool({"street", "st", "road", "avenue"} & set(words))
-    )
+    return following in _PERIODS or bool({"street", "st", "road", "avenue"} & set(words))
 
 
 def _kindred(word: str, other: str) -> bool:

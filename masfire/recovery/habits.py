@@ -7,7 +7,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from masfire.claims.leaves import spoken
 from masfire.errors import RefusedValue
@@ -27,6 +27,8 @@ DEPTH = 8
 MOST_TEXT = 20_000
 MOST_SCALARS = 200
 """Keyed values of a proposal that may be slots; a larger one is data that is passed on."""
+MOST_PLACES = 3
+"""Places of a value in a text whose surroundings are looked at."""
 _BACK = 200
 """Steps that are looked through for what an agent was last given."""
 _BEGINS = re.compile(r"\w")
@@ -83,17 +85,29 @@ class Input:
         """Return whether it holds this value as a word of its own, whatever its case."""
         return stated(value, self._words)
 
-    def numbers(self, key: str, others: Sequence[Any]) -> set[int | float]:
-        """Return the numbers that may be meant by `key`: those under this key, else those of its prose.
+    def cues(self, value: Any, beside: Sequence[tuple[str, Any]]) -> frozenset[str]:
+        """Return what stands beside a value in the prose (`doubts.cue`), at the first few places."""
+        prose, numeric = "\n".join(self._prose), not isinstance(value, str)
+        places = itertools.islice(places_of(value, prose), MOST_PLACES)
+        return frozenset(doubts.cue(prose, *place, beside if numeric else None) for place in places)
 
-        Of the latter, those that `others` (of the same proposal) hold are left out; counters of an agent's
-        own state are no prose. Nothing is offered where digits or words may mean yet another number.
+    def numbers(self, slot: Slot, beside: Sequence[tuple[str, Any]]) -> set[int | float]:
+        """Return the numbers that may be meant by a slot: those under its key, else those of its prose.
+
+        Of the latter, those that other slots (`beside`) hold are left out, and those that stand beside
+        other words than in solved runs; counters of an agent's own state are no prose. Nothing is offered
+        where digits or words may mean yet another number.
         """
-        if key in self._keyed:
-            return self._keyed[key]
-        taken = (other for other in others if isinstance(other, (int, float)))
-        texts = (str(other).casefold() for other in others if isinstance(other, str))
-        return doubts.numbers("\n".join(self._prose), taken, "\n".join(texts))
+        if slot.key in self._keyed:
+            return self._keyed[slot.key]
+        taken = (other for _, other in beside if isinstance(other, (int, float)))
+        texts = (str(other).casefold() for _, other in beside if isinstance(other, str))
+        prose = "\n".join(self._prose)
+
+        def fits(start: int, end: int) -> bool:
+            return not slot.cues or doubts.cue(prose, start, end, beside) in slot.cues
+
+        return doubts.numbers(prose, taken, "\n".join(texts), fits)
 
     def may_mean(self, value: float) -> bool:
         """Return whether it may state a number in another way (1,250; two dozen; 12.50 as 1250 cents)."""
@@ -115,16 +129,19 @@ def habits_of(solved: Iterable[Trace]) -> dict[str, Habits]:
     A keyed scalar is a slot when every one of its values (at least `FEWEST`) was stated in what the agent
     had last been given; the form of an agent's JSON is known when it was always the same.
     """
-    seen: dict[tuple[str, str, str], list[tuple[Any, bool, bool]]] = defaultdict(list)
+    seen: dict[tuple[str, str, str], list[_Row]] = defaultdict(list)
     forms: dict[str, list[str]] = defaultdict(list)
     for trace in solved:
         for at, step in enumerate(trace.steps):
             if step.kind not in KINDS or step.agent == USER:
                 continue
             given = Given.to(step.agent, trace.steps[:at])
-            for key, value in itertools.islice(scalars(value_of(step)), MOST_SCALARS):
-                row = (value, given.in_(LAST).states(value), given.in_(PARENTS).states(value))
-                seen[step.agent, step.kind, key].append(row)
+            beside = list(itertools.islice(scalars(value_of(step)), MOST_SCALARS))
+            for key, value in beside:
+                stated_in = tuple(where for where in (LAST, PARENTS) if given.in_(where).states(value))
+                seen[step.agent, step.kind, key].append(
+                    (value, {where: given.in_(where).cues(value, beside) for where in stated_in})
+                )
             forms[step.agent] += (_skeleton(found) for found in objects(value_of(step)))
     slots: dict[str, list[Slot]] = defaultdict(list)
     for (agent, kind, key), rows in sorted(seen.items()):
@@ -138,23 +155,29 @@ def habits_of(solved: Iterable[Trace]) -> dict[str, Habits]:
     }
 
 
-def instead(slot: Slot, wrong: Any, given: Given, others: Sequence[Any]) -> Any | None:
+def instead(
+    slot: Slot, wrong: Any, given: Given, beside: Sequence[tuple[str, Any]], slots: Iterable[Slot] = ()
+) -> Any | None:
     """Return what belongs into a slot whose value the input does not state; None when that is not plain.
 
     It is the only known value of the slot that the input states (of a number slot: the only number) and
-    that no other slot of the same proposal holds. Nothing is plain where the input may state the value in
-    another way, or says that the other one is not meant (`masfire.recovery.doubts`).
+    that no other slot of the same proposal (`beside`) holds, where such values stood in solved runs.
+    Nothing is plain where the input may state the value in another way, or says that the other one is not
+    meant (`masfire.recovery.doubts`). `slots` are all of the role: what may follow a number.
     """
     told = given.in_(slot.where)
     if told.states(wrong) or isinstance(wrong, str) != bool(slot.values):
         return None
     if isinstance(wrong, str):
-        held = {str(other).casefold() for other in others}
+        held = {str(other).casefold() for _, other in beside}
         known = [one for one in slot.values if one.casefold() not in held and told.states(one)]
-        return known[0] if len(known) == 1 and not told.may_say(wrong, known[0]) else None
+        if len(known) != 1 or told.may_say(wrong, known[0]):
+            return None
+        return known[0] if not slot.cues or told.cues(known[0], ()) & set(slot.cues) else None
     if told.may_mean(wrong):
         return None
-    left = told.numbers(slot.key, others)
+    known_too = ((other.key, value) for other in slots for value in other.values)
+    left = told.numbers(slot, [*beside, *known_too])
     if len(left) != 1:
         return None
     (number,) = left
@@ -324,16 +347,21 @@ def written(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _slot(kind: str, key: str, rows: Sequence[tuple[Any, bool, bool]]) -> Slot | None:
+_Row: TypeAlias = tuple[Any, Mapping[str, frozenset[str]]]
+"""A value, and the cues in each reading that states it."""
+
+
+def _slot(kind: str, key: str, rows: Sequence[_Row]) -> Slot | None:
     if len(rows) < FEWEST:
         return None
-    where = LAST if all(row[1] for row in rows) else PARENTS if all(row[2] for row in rows) else ""
+    where = next((one for one in (LAST, PARENTS) if all(one in row[1] for row in rows)), "")
     texts = {row[0] for row in rows if isinstance(row[0], str)}
     if not where or (texts and any(not isinstance(row[0], str) for row in rows)):
         return None
     if len(texts) > MOST_VALUES or any(len(text) > LONGEST_VALUE for text in texts):
         return None
-    return Slot(kind=kind, key=key, where=where, values=tuple(sorted(texts)), support=len(rows))
+    cues = sorted(frozenset().union(*(row[1][where] for row in rows)))[:MOST_VALUES]
+    return Slot(kind, key, where, tuple(sorted(texts)), len(rows), tuple(cues))
 
 
 def _form(found: Sequence[str]) -> str:

@@ -143,7 +143,7 @@ class Rewriter:
 
         if practised is not None:
             value = _mended(value, practised.habits or Habits(), functools.partial(done, note=practised))
-        others = [scalar for _, scalar in scalars(value)]
+        beside = list(scalars(value))
         several = doubts.listed(value)
 
         slots = (
@@ -155,12 +155,14 @@ class Rewriter:
         def put_right(key: str, wrong: Any) -> Any:
             if isinstance(wrong, bool) or key in several or (slots is not None and key not in slots):
                 return wrong
-            found = sources.instead(key, wrong, agent, others) if sources is not None else None
+            others = [(name, other) for name, other in beside if other != wrong]
+            said = [other for _, other in others]
+            found = sources.instead(key, wrong, agent, said) if sources is not None else None
             if found is not None and curing is not None:
                 return done(key, wrong, *found, curing)
             if slots is None or given is None or practised is None:
                 return wrong
-            right = instead(slots[key], wrong, given, [one for one in others if one != wrong])
+            right = instead(slots[key], wrong, given, others, slots.values())
             return wrong if right is None else done(key, wrong, right, -1, practised)
 
         return mapped(value, put_right, DEPTH)
@@ -244,7 +246,7 @@ class Sources:
             return doubts.paraphrased(wrong, self._stated, right)
         if doubts.Readings(self._stated).may_mean(wrong):
             return True
-        return doubts.derived(wrong, [right, *(one for one in beside if one != wrong)])
+        return doubts.derived(wrong, [right, *beside])
 
 
 def rewriter(source: Notebook | Iterable[MistakeNote], *, role: str = "") -> Rewriter:

@@ -9,7 +9,7 @@ import pytest
 
 from masfire.knowledge.model import ACCEPTED, Habits, Slot
 from masfire.recovery import Rewriter
-from masfire.recovery.doubts import Readings, listed, reformed
+from masfire.recovery.doubts import Readings, cue, listed, reformed
 from masfire.recovery.habits import MOST_SCALARS, Given, habits_of, instead, mended
 from masfire.trace.model import End, Header, Step, Trace
 from tests.recovery.test_habits import HABITS, history, reading, righted, told
@@ -39,6 +39,11 @@ FORM = HABITS["reader"].form
         ("Please send twice 3 black pens to Rome.", 6),
         ("Black pens to Rome: not 3 as I wrote, a few more.", 4),
         ("Black pens R-123 to Rome, a few.", 4),
+        # A number that counts no item, whatever the language: it does not stand where solved runs had it.
+        ("Stand 12 braucht fünf black pens in Rome.", 5),
+        ("Cinq black pens pour Rome, étage 4.", 5),
+        ("The 2 of us want the usual order of black pens to Rome.", 20),
+        ("Please send black pens to our 3 sites in Rome, as many as you have.", 40),
     ],
 )
 def test_a_number_that_may_be_said_in_another_way_stays(mail: str, quantity: float) -> None:
@@ -55,6 +60,9 @@ def test_a_number_that_may_be_said_in_another_way_stays(mail: str, quantity: flo
         ("Please send 5 black pens to NYC; our office in Rome pays.", "black pens", "New York"),
         ("Please send 5 black pens to Münich, our office in Rome pays.", "black pens", "Munich"),
         ("Bitte 5 schwarze Stifte (keine blue mugs) nach Rome.", "black pens", "Rome"),
+        ("Send 5 biros to Rome. We loved the blue mugs.", "black pens", "Rome"),
+        ("Send 5 black pens to Wien; the Rome office pays.", "black pens", "Vienna"),
+        ("Send 5 black pens to the Big Apple via Madrid.", "black pens", "New York"),
         ("We cancelled the blue mugs; 5 of the others to Rome.", "black pens", "Rome"),
     ],
 )
@@ -143,6 +151,29 @@ def test_a_slot_from_a_strange_place_changes_nothing() -> None:
     strange = note("claim:conflict", role="", status=ACCEPTED, habits=habits)
     step = said(1, "clerk", {"quantity": 80})
     assert Rewriter([strange]).step(step, "run", (said(0, "user", "8 chairs"),)) is step
+
+
+def test_what_stood_beside_a_value_in_solved_runs_is_known() -> None:
+    slots = {slot.key: slot.cues for slot in HABITS["reader"].slots}
+    assert slots == {"quantity": ("=item",), "item": ("#",), "city": ("to",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "beside", "found"),
+    [
+        ("send 5 black pens", "5", [("item", "Black pens")], "=item"),
+        ("stay 3 days", "3", [], "days"),
+        ("room 12, please", "12", [], ","),
+        ("quantity: 5\nrome", "5", [], "$"),
+        ("send five black pens", "black pens", None, "#"),
+        ("quantity: 5\nrome", "rome", None, "^"),
+        ("item: black pens", "black pens", None, ","),
+        ("send it (rome)", "rome", None, ","),
+    ],
+)
+def test_the_surroundings_of_a_value(text: str, value: str, beside: Any, found: str) -> None:
+    at = text.index(value)
+    assert cue(text, at, at + len(value), beside) == found
 
 
 def test_of_several_objects_none_is_taken_for_another() -> None:
