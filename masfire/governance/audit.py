@@ -87,6 +87,8 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+_here: dict[tuple[int, int], int] = {}
+"""Device and inode of the logs that are open, and after how many forks each was opened."""
 _decode = msgspec.json.Decoder(Entry).decode
 _HEX = 64
 _LINE = re.compile(rb"[0-9a-f]{%d} \{" % _HEX)
@@ -125,15 +127,25 @@ class AuditLog:
             self._fd = -1
             raise
 
+    def _file(self) -> tuple[int, int]:
+        found = os.fstat(self._fd)
+        return found.st_dev, found.st_ino
+
     def _begin(self) -> None:
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
             raise RecordingError(f"The audit log {self.path} is no regular file.")
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            if _here.get(self._file()) == _forks:
+                raise RecordingError(
+                    f"This process writes the audit log {self.path} already.",
+                    hint="Hand that AuditLog to each governor, or close it first.",
+                ) from None
             raise RecordingError(
                 f"Another process writes the audit log {self.path}.", hint="Give each process its own."
             ) from None
+        _here[self._file()] = _forks
         for entry, mark in read(self.path, key=self._key):
             self._seq, self._prev = entry.seq + 1, mark
         if self._seq == 0:
@@ -229,6 +241,7 @@ class AuditLog:
         """Release the file; nothing more can be written."""
         with self._lock:
             if self._fd >= 0:
+                _here.pop(self._file(), None)
                 os.close(self._fd)
                 self._fd = -1
 
@@ -276,6 +289,9 @@ def read(path: str | os.PathLike[str], *, key: bytes | None = None) -> Iterator[
             except AuditError:
                 if line == 1 and not _LINE.match(raw) and not any(map(_LINE.match, stream)):
                     raise _unknown(path, raw) from None
+                why = _other_key(raw, stream.readline(MAX_LINE + 1), key) if line == 1 else ""
+                if why:
+                    raise AuditError(why, path=str(path), line=line) from None
                 raise
             if entry.seq != line - 1 or entry.prev != prev:
                 raise AuditError(
@@ -318,6 +334,25 @@ def _unknown(path: str | os.PathLike[str], begins: bytes) -> NoAuditLog:
         hint="Name the file that the governor's AuditLog writes.",
         where=str(path),
     )
+
+
+def _other_key(first: bytes, second: bytes, key: bytes | None) -> str:
+    """Return what is to be said of a log whose first line's hash does not fit because of its key.
+
+    Empty when the line itself must have been changed: the next one fits the key and names its hash.
+    """
+    if not (_LINE.match(first) and first.endswith(b"\n")):
+        return ""
+    mark, body = first[:_HEX], first[_HEX + 1 : -1]
+    if hmac.compare_digest(mark, _mark(body, key).encode()):
+        return ""
+    if key is not None and hmac.compare_digest(mark, _mark(body, None).encode()):
+        return "This log has no key: its hashes fit without one, so nothing shows who wrote it."
+    fits = hmac.compare_digest(second[:_HEX], _mark(second[_HEX + 1 : -1], key).encode())
+    if second and (fits or b'"prev":"%b"' % mark not in second):
+        return ""
+    given = "this key" if key is not None else "no key (`--key-file` gives one)"
+    return f"No hash fits with {given}: the log has another key, or it was altered from its first line on."
 
 
 def _parse(raw: bytes, path: str, line: int, key: bytes | None) -> tuple[Entry, str]:

@@ -1,5 +1,8 @@
 """The audit log shows any line that was altered, removed, added, moved or cut off."""
 
+import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -92,7 +95,7 @@ def test_a_log_is_continued_and_a_damaged_one_is_not(tmp_path: Path) -> None:
 
 
 def test_two_writers_exclude_each_other(tmp_path: Path) -> None:
-    with AuditLog(tmp_path / "log"), pytest.raises(RecordingError, match="Another process"):
+    with AuditLog(tmp_path / "log"), pytest.raises(RecordingError, match="This process"):
         AuditLog(tmp_path / "log")
 
 
@@ -156,3 +159,40 @@ def test_a_decision_is_logged_alike_the_first_time_and_again(
     assert first.time == time
     assert b"sk-ant-a" not in path.read_bytes()
     assert b"ghp_a" not in path.read_bytes()
+
+
+def test_a_wrong_key_is_not_called_tampering(tmp_path: Path) -> None:
+    keyed, plain = tmp_path / "keyed", tmp_path / "plain"
+    written(keyed, key=b"k")
+    written(plain)
+    for path, key, said in (
+        (keyed, None, "No hash fits with no key"),
+        (keyed, b"other", "No hash fits with this key: the log has another key, or it was altered from its"),
+        (plain, b"k", "This log has no key: its hashes fit without one, so nothing shows who wrote it."),
+    ):
+        with pytest.raises(AuditError, match=re.escape(said)) as caught:
+            verify(path, key=key)
+        assert caught.value.line == 1
+        with pytest.raises(AuditError, match=re.escape(said)):
+            AuditLog(path, key=key)
+    lines = keyed.read_bytes().splitlines(keepends=True)
+    keyed.write_bytes(lines[0].replace(b"masfire", b"nasfire") + b"".join(lines[1:]))
+    with pytest.raises(AuditError, match="The line was altered: its hash does not fit"):
+        verify(keyed, key=b"k")
+    keyed.write_bytes(lines[0])
+    with pytest.raises(AuditError, match="No hash fits with this key"):
+        verify(keyed, key=b"other")
+
+
+def test_a_second_log_of_the_same_file_in_one_process_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with AuditLog(path), pytest.raises(RecordingError, match=r"This process writes the audit log .* already"):
+        AuditLog(tmp_path / "." / "log")
+    code = (
+        f"import masfire.governance as g\ntry:\n  g.AuditLog({str(path)!r})\nexcept Exception as e: print(e)"
+    )
+    with AuditLog(path):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Another process writes the audit log" in done.stdout
+    AuditLog(path).close()
+    assert verify(path)[0] == 1
