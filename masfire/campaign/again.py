@@ -11,6 +11,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from masfire.campaign.attack import load_attack
+from masfire.campaign.cascades import planter_of
+from masfire.campaign.plan import Plan
 from masfire.campaign.planfile import load_plan
 from masfire.campaign.results import RunResult
 from masfire.campaign.single import run_cell
@@ -19,6 +22,7 @@ from masfire.recorder.player import Player
 from masfire.trace.difference import StepDifference, trace_difference
 from masfire.trace.io import read_trace
 from masfire.trace.model import Trace
+from masfire.yamlfile import kind_of, read_text
 
 
 class Repeated(Struct, frozen=True):
@@ -58,12 +62,13 @@ def repeat_cell(
     source = plan or path.parent / str(launch_of(record, "plan"))
     if not source.is_file():
         raise UsageError(f"The plan of this run is not there: {source}.", hint="Say where it is by --plan.")
+    plan_of_run, extra = _plan_of(source, record, as_recorded=fault is None)
     shown = record.header.launch.get("control")
     control = path.parent / str(shown) if shown else None
     divergence, result = None, None
     try:
         result = run_cell(
-            load_plan(source),
+            plan_of_run,
             str(launch_of(record, "system")),
             str(launch_of(record, "task")),
             out=out,
@@ -73,6 +78,7 @@ def repeat_cell(
             source=source,
             shown=control if control is not None and control.is_file() else None,
             replay=player,
+            **extra,
         )
     except Divergence as left:
         divergence = left
@@ -80,6 +86,25 @@ def repeat_cell(
     stopped = str(player.ended) if player.ended is not None else ""
     difference = None if stopped and divergence is None else trace_difference(record, trace)
     return Repeated(trace, difference, divergence, stopped, result)
+
+
+def _plan_of(source: Path, record: Trace, *, as_recorded: bool) -> tuple[Plan, dict[str, Any]]:
+    """Return the plan in a file and what `run_cell` needs besides: a run of an attack plan its attack.
+
+    Raise UsageError when the trace does not say what was planted in it.
+    """
+    if kind_of(read_text(source, "plan")) != "attack":
+        return load_plan(source), {}
+    plan = load_attack(source).plain()
+    told = record.header.launch.get("attack")
+    if not as_recorded or (told is None and not record.injections):
+        return plan, {}
+    if not isinstance(told, dict):
+        raise UsageError(
+            f"Run {record.header.run} does not say what was planted in it (an older version wrote it).",
+            hint="Run its cell again with `masfire cascade`, or see --without-faults.",
+        )
+    return plan, {"interceptors": (planter_of(told),), "launch": {"attack": told}}
 
 
 ORDER = "MASFIRE_REPLAY"

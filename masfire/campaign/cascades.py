@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -307,6 +307,19 @@ def plantings(attack: Attack, agent: str, truth: str, false: str) -> list[Planti
     return found
 
 
+def planter_of(told: Mapping[str, Any]) -> Planter:
+    """Return the interceptor of an attacked run from what its trace's header says under launch.attack.
+
+    Raise UsageError when that is not what a run of an attack plan writes there.
+    """
+    try:
+        attack = msgspec.convert(told, Attack)
+        truth, false = (next(iter(told[name].values())) for name in ("truth", "claim"))
+        return Planter(plantings(attack, str(told["agent"]), str(truth), str(false)))
+    except (msgspec.ValidationError, KeyError, AttributeError, StopIteration, RuntimeError) as error:
+        raise UsageError(f"The header does not say what was planted: {error}.") from None
+
+
 def _stranger(index: int, system: str, role: str, name: str, asking: set[str], runs: int) -> Misplanned:
     near = difflib.get_close_matches(name, sorted(asking), n=1, cutoff=0.5)
     did = f"Did you mean {near[0]!r}? " if near else ""
@@ -323,4 +336,14 @@ def tasks_of(plan: AttackPlan) -> list[dict[str, Any]]:
     return [task for task in load_tasks(plan.plain()) if plan.claim.of(task)]
 
 
-__all__ = ["CLEAN", "Attack", "AttackRuns", "Attacked", "Guards", "Measurement", "plantings", "tasks_of"]
+__all__ = [
+    "CLEAN",
+    "Attack",
+    "AttackRuns",
+    "Attacked",
+    "Guards",
+    "Measurement",
+    "planter_of",
+    "plantings",
+    "tasks_of",
+]

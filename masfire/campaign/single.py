@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from masfire.campaign.worker import Bench
 from masfire.faults.base import FaultSpec
 
 if TYPE_CHECKING:
+    from masfire.recorder import Interceptor
     from masfire.recorder.player import Player
 
 
@@ -33,14 +35,17 @@ def run_cell(
     source: Path | None = None,
     shown: Path | None = None,
     replay: Player | None = None,
+    interceptors: Sequence[Interceptor] = (),
+    launch: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Run `task` on `system` under `seed`, with the fault at address `fault` if any; trace to `out`.
 
     When `folder` holds a campaign of this plan, its controls show the injector the system and its reply
     cache answers what it can, so that a run of the campaign happens again as it was; `shown` is a control
-    of one's own. `source` is the plan's file, for the trace's header. With `replay` the run repeats a
-    record, and no model is started unless the player may ask one. Raise UsageError for unknown names,
-    and what a broken installation raises.
+    of one's own. `source` is the plan's file, for the trace's header; `launch` is what else that says of how
+    the run was started. `interceptors` see every step before it is recorded, as in `Bench`. With `replay` the
+    run repeats a record, and no model is started unless the player may ask one. Raise UsageError for unknown
+    names, and what a broken installation raises.
     """
     variant, found = cells.pick(plan, system, load_tasks(plan), task)
     spec = FaultSpec.parse(fault) if fault else None
@@ -59,6 +64,7 @@ def run_cell(
                 slot=model.slot,
             )
         )
+        bench.interceptors = tuple(interceptors)
         try:
             bench.load()
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +84,7 @@ def run_cell(
                     address=address,
                     fault=address,
                     control=control,
-                    launch=_launch(job, out, source, control),
+                    launch={**_launch(job, out, source, control), **(launch or {})},
                 ),
                 replay=replay,
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from masfire.cli import EXIT_CODES
 from masfire.cli.options import EXISTING, formatted, print_json
 
 if TYPE_CHECKING:
+    from masfire.campaign.cascades import Attacked
     from masfire.campaign.spreading import Spread
 
 
@@ -34,8 +37,13 @@ def command(
     amplification  how far it comes from the agent that takes the task in
     sensitivity    how much worse a hub is than a leaf (the impact factor)
     inertia        what a later correction costs in polluted turns
-    \b
-    Writes attacks.jsonl, traces/, and per measurement a .json and a .svg to the folder.
+
+    Writes attacks.jsonl (a line a run: what was planted, where, its trace and that of its clean twin),
+    traces/, attack.yaml (the plan, for `masfire replay`), and per measurement a .json and a .svg.
+
+    An agent that the plan attacks and no clean run shows is a mistake in the plan (exit code 2). Exits with
+    3 when rows could not be measured because the claim, or every correction, was put before nobody.
+
     \b
     Example:
       masfire cascade amplification examples/cascade/stub.yaml --out results/cascade
@@ -53,7 +61,8 @@ def command(
     if stub_only:
         wanted = wanted.model_copy(update={"model": wanted.model.model_copy(update={"stub": "only"})})
     with told_where(plan):
-        found = finding(measurement, AttackRuns(wanted, out, resume=resume).run(measurement))
+        runs = AttackRuns(wanted, out, resume=resume).run(measurement)
+    found = finding(measurement, runs)
     folder = Path(out)
     (folder / f"{measurement}.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     (folder / f"{measurement}.svg").write_text(finding_svg(found), encoding="utf-8")
@@ -63,6 +72,8 @@ def command(
         for line in finding_lines(found):
             click.echo(printable(line))
         click.echo(f"Files: {out} ({measurement}.json, {measurement}.svg, attacks.jsonl, traces/)")
+        for line in _next(runs, folder):
+            click.echo(printable(line))
     over = [cell for cell in found.cells if fail_over is not None and (cell.final or 0.0) > fail_over]
     if over:
         click.echo(f"masfire: {_exceeded(over)}, more than --fail-over {fail_over:g} allows.", err=True)
@@ -72,6 +83,21 @@ def command(
         click.echo(f"masfire: inconclusive: nothing was measured {what} (told above).", err=True)
         return 3
     return 0
+
+
+def _next(runs: Sequence[Attacked], folder: Path) -> Iterator[str]:
+    """Yield how to look into the run in which the claim came furthest."""
+    told = [each for each in runs if each.valid and each.cascade and each.trace and each.claim]
+    if not told:
+        return
+    worst = max(told, key=lambda each: each.cascade.peak if each.cascade else 0.0)
+    trace, clean = (shlex.quote(str(folder / name)) for name in (worst.trace, worst.clean))
+    attack = worst.attack
+    what = f"{attack.system}, {attack.task}, {attack.placement} {worst.agent}, {attack.packaging}"
+    yield f"Look into one run ({what}):"
+    yield f"  masfire genealogy {trace} --follow {shlex.quote(json.dumps(worst.claim, ensure_ascii=False))}"
+    yield f"  masfire genealogy {trace} --against {clean}"
+    yield f"  masfire replay {trace}"
 
 
 def _exceeded(cells: Sequence[Spread]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from masfire.campaign import attack as attack_module
 from masfire.campaign.attack import AttackPlan, Falsehood, attack_schema, load_attack
-from masfire.campaign.cascades import CLEAN, AttackRuns
+from masfire.campaign.cascades import CLEAN, AttackRuns, planter_of
 from masfire.campaign.plan import Misplanned
 from masfire.campaign.planfile import PlanError
 from masfire.campaign.spreading import finding, impact_factor
@@ -178,6 +179,44 @@ def test_a_run_says_what_was_done_to_it_and_where_its_clean_twin_is(tmp_path: Pa
     assert launch["attack"]["claim"] == attacked.claim == {"city": next(iter(attacked.claim.values()))}
     assert launch["attack"]["truth"] == attacked.truth != attacked.claim
     assert load_attack((tmp_path / "traces" / launch["plan"]).resolve()) == small("linear")
+
+
+def test_an_attacked_run_can_be_followed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert execute(["cascade", "inertia", str(one_system(tmp_path)), "--out", str(out)]) == 0
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    commands = [shlex.split(line)[1:] for line in shown if line.startswith("masfire ")]
+    assert [command[0] for command in commands] == ["genealogy", "genealogy", "replay"]
+    assert [execute(command) for command in commands] == [0, 0, 0]
+    told = capsys.readouterr().out
+    assert "takes it over" in told
+    assert "+ reader" in told
+    assert "Same as recorded" in told
+
+
+def test_replays_of_attacks_plant_what_was_planted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean, plain, corrected = AttackRuns(small("linear", corrections=[2]), tmp_path / "out").run("inertia")
+    assert corrected.corrected >= 0
+    for each in (clean, plain, corrected):
+        again = tmp_path / f"{each.attack.id}.jsonl"
+        assert execute(["replay", str(tmp_path / "out" / each.trace), "--out", str(again)]) == 0
+        assert "Same as recorded" in capsys.readouterr().out
+        old, new = read_trace(tmp_path / "out" / each.trace), read_trace(again)
+        assert [(mark.step, mark.body) for mark in new.injections] == [
+            (mark.step, mark.body) for mark in old.injections
+        ]
+        assert new.header.launch.get("attack") == old.header.launch.get("attack")
+    assert execute(["replay", str(tmp_path / "out" / plain.trace), "--without-faults"]) == 3
+    assert "The record has no answer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("told", [{}, {"system": 1}, {"claim": [], "truth": {}}, {"claim": {}, "truth": {}}])
+def test_a_header_that_does_not_say_what_was_planted_is_refused(told: dict[str, object]) -> None:
+    whole = {"system": "s", "model": "m", "task": "t", "seed": 0, "placement": "hub", "agent": "a"}
+    with pytest.raises(UsageError, match="does not say what was planted"):
+        planter_of({**(whole if told else {}), **told})
 
 
 def one_system(folder: Path, *changes: str) -> Path:
