@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from masfire.errors import UsageError
-from masfire.knowledge.model import ErrorSchema, MistakeNote, Slot, check_status
+from masfire.knowledge.model import ErrorSchema, MistakeNote, Slot
 from masfire.knowledge.quoting import plain
 
 VERSION = "lessons/v1"
@@ -39,30 +40,41 @@ def to_yaml(schemata: Iterable[ErrorSchema], notes: Iterable[MistakeNote]) -> st
 
 
 def from_yaml(text: str, *, where: str = "") -> Lessons:
-    """Return the lessons of a YAML file; raise UsageError for anything else."""
-    from masfire.yamlfile import Unreadable, compose, construct, refuse_other
+    """Return the lessons of a YAML file; raise UsageError, with all its mistakes, for anything else."""
+    from masfire.knowledge.reading import mistakes_of
+    from masfire.yamlfile import MAX_MISTAKES, Unreadable, compose, construct, refuse_other
 
     refuse_other(text[:MAX_HEAD], "lessons", where or "FILE")
     if len(text) > MAX_BYTES:
         raise UsageError(f"A lessons file has at most {MAX_BYTES} characters.", where=where)
     try:
         tree = compose(text, most=MAX_NODES)
-        lessons = msgspec.convert(None if tree is None else construct(tree), Lessons)
-    except (Unreadable, msgspec.MsgspecError, RecursionError, ValueError) as error:
-        why = " ".join(str(error).split()) if not isinstance(error, Unreadable) else "it is no YAML"
-        raise UsageError(
-            f"It holds no lessons: {why}.",
-            hint="Export some by `masfire memory export FILE.yaml`.",
-            where=where,
-        ) from None
-    if lessons.masfire != VERSION:
-        raise UsageError(f"It is {lessons.masfire!r}; this masfire reads {VERSION!r}.", where=where)
-    for note in lessons.notes:
-        check_status(note.status)
+        data = None if tree is None else construct(tree)
+    except (Unreadable, RecursionError, ValueError):
+        raise _no_lessons("it is no YAML", where) from None
+    if tree is None or not isinstance(data, dict) or "masfire" not in data:
+        raise _no_lessons(f"it does not begin with 'masfire: {VERSION}'", where)
+    if data["masfire"] != VERSION:
+        raise UsageError(f"It is {data['masfire']!r:.60}; this masfire reads {VERSION!r}.", where=where)
+    wrong = sorted(set(itertools.islice(mistakes_of(tree, Lessons), MAX_MISTAKES)))
+    if wrong:
+        told = [f"{where or 'lessons'}:{one.line}:{one.column}: {one.what}" for one in wrong]
+        count = "1 mistake" if len(told) == 1 else f"{len(told)} mistakes"
+        raise UsageError("\n".join([f"The file of lessons {where} has {count}.".replace("  ", " "), *told]))
+    try:
+        lessons = msgspec.convert(data, Lessons)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise _no_lessons(" ".join(str(error).split()), where) from None
     entries: list[ErrorSchema | MistakeNote] = [*lessons.schemata, *lessons.notes]
     for entry in entries:
         _check_counts(entry, where)
     return lessons
+
+
+def _no_lessons(why: str, where: str) -> UsageError:
+    return UsageError(
+        f"It holds no lessons: {why}.", hint="Export some by `masfire memory export FILE.yaml`.", where=where
+    )
 
 
 def _check_counts(entry: ErrorSchema | MistakeNote, where: str) -> None:

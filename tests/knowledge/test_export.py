@@ -28,3 +28,25 @@ def test_numbers_and_words_that_no_store_can_hold_are_refused(field: str, value:
     assert field in FILE
     with pytest.raises(UsageError):
         from_yaml(FILE.replace(field, value))
+
+
+def test_all_mistakes_are_told_with_their_lines() -> None:
+    text = (
+        FILE.replace("status: proposed", "status: acepted")
+        .replace("  fault: hallucination\n", "  falt: hallucination\n", 1)
+        .replace("hits: 0", "hits: many", 1)
+    )
+    lines = {line.strip("- ").split(":")[0]: number for number, line in enumerate(text.splitlines(), 1)}
+    with pytest.raises(UsageError) as caught:
+        from_yaml(text, where="f.yaml")
+    told = str(caught.value)
+    assert "f.yaml has 4 mistakes" in told
+    assert f"f.yaml:{lines['falt']}:3: Unknown key 'falt'" in told
+    assert "Did you mean 'fault'?" in told
+    assert "lacks the key 'fault'" in told
+    assert "hits: Expected `int`, got `str`" in told
+    assert f":{lines['status']}:11: status is 'acepted'; it must be proposed or accepted or rejected." in told
+    with pytest.raises(UsageError, match="notes: Expected `array`, got `int`"):
+        from_yaml("masfire: lessons/v1\nnotes: 3\n")
+    with pytest.raises(UsageError, match="already given in line 1"):
+        from_yaml("masfire: lessons/v1\nmasfire: lessons/v1\n")
