@@ -300,7 +300,7 @@ TIMING = """## Time
 
 The same attacks with nothing cached (`--timing`), one defence after the other on one machine, the undefended
 runs before and after: a defended run beside the mean of its two undefended twins. What `none, again` differs
-from `none` by is noise, and other work on the machine adds to it. A blocked falsehood often means fewer turns.
+from `none` by is noise; other work on the machine adds to it. A blocked falsehood often means fewer turns.
 """
 
 
