@@ -1,4 +1,4 @@
-"""`masfire govern`: what a policy would have done, and whether an audit log is whole."""
+"""`masfire govern`: what a policy says and would have done, and whether an audit log is whole."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from masfire.cli import EXIT_CODES
+from masfire.cli.govern_check import check, schema
 from masfire.cli.options import EXISTING, formatted, print_json
 
 if TYPE_CHECKING:
+    from masfire.governance import Policy
     from masfire.governance.dryrun import Would
+    from masfire.governance.review import Remark
+    from masfire.trace.model import Trace
 
 _OUTCOMES = ("allow", "rewrite", "block")
 _EXAMPLES = 10
-"""Blocks on clean runs that are shown."""
+"""Blocks and rewrites on clean runs that are shown."""
 
 
 @click.group(name="govern", epilog=EXIT_CODES)
 def command() -> None:
-    """Try a policy on recorded runs, or verify what a governor logged.
+    """Check a policy, try it on recorded runs, or verify what a governor logged.
 
     \b
     Example:
+      masfire govern check policy.yaml
       masfire govern dry-run results/first/traces --policy policy.yaml
       masfire govern audit verify governor.log
     """
@@ -40,13 +45,25 @@ def command() -> None:
     type=click.FloatRange(0, 1),
     help="Fail (1) when a larger part of the decisions on clean runs are blocks.",
 )
+@click.option(
+    "--max-false-rewrites",
+    type=click.FloatRange(0, 1),
+    help="Fail (1) when a larger part of the decisions on clean runs are rewrites.",
+)
 @formatted
-def dry_run(traces: Sequence[str], policy: str, max_false_blocks: float | None, form: str) -> int:
+def dry_run(
+    traces: Sequence[str],
+    policy: str,
+    max_false_blocks: float | None,
+    max_false_rewrites: float | None,
+    form: str,
+) -> int:
     """Say what a policy would have done on recorded runs.
 
     A folder stands for the traces (*.jsonl) in it. Outcomes are counted per agent and capability. A run
     is clean when no fault was injected and no check of it failed: blocks there are false ones, or the
-    model's own mistakes. Each step is judged as if everything before it had happened as recorded.
+    model's own mistakes. Each step is judged as if everything before it had happened as recorded. Rules that
+    nothing recorded met are listed: misspelt, perhaps.
 
     \b
     Example:
@@ -55,25 +72,35 @@ def dry_run(traces: Sequence[str], policy: str, max_false_blocks: float | None, 
     from masfire.governance import load_policy
 
     rules = load_policy(policy)
-    tally = _Tally()
+    tally = _Tally(rules)
     for path in _files(traces):
-        tally.add(path, rules)
+        tally.add(path)
     if form == "json":
         print_json(tally.as_json())
     else:
         for line in tally.lines():
             click.echo(line)
+    if not tally.runs and not tally.damaged:
+        click.echo(f"masfire: No trace (*.jsonl) in {', '.join(traces)}: nothing was tried.", err=True)
     if tally.damaged or not tally.runs:
         return 3
-    if max_false_blocks is None:
+    limits = {"block": max_false_blocks, "rewrite": max_false_rewrites}
+    return max(_held(tally, outcome, most) for outcome, most in limits.items())
+
+
+def _held(tally: _Tally, outcome: str, most: float | None) -> int:
+    """Return the exit code for one limit on what happens to clean runs."""
+    option = f"--max-false-{outcome}s"
+    if most is None:
         return 0
     if not tally.on_clean:
-        click.echo("masfire: No decision on a clean run: --max-false-blocks cannot be judged.", err=True)
+        click.echo(f"masfire: No decision on a clean run: {option} cannot be judged.", err=True)
         return 3
-    if tally.false_rate <= max_false_blocks:
+    rate = tally.rate(outcome)
+    if rate <= most:
         return 0
-    told = f"{tally.false_rate:.2%} of the decisions on clean runs are blocks"
-    click.echo(f"masfire: {told}, above --max-false-blocks {max_false_blocks:g}.", err=True)
+    told = f"{rate:.2%} of the decisions on clean runs are {outcome}s"
+    click.echo(f"masfire: {told}, above {option} {most:g}.", err=True)
     return 1
 
 
@@ -134,7 +161,9 @@ def _head(text: str | None) -> tuple[int, str] | None:
 class _Tally:
     """Counts over many runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.seen: set[tuple[str, str, str, str]] = set()
         self.runs = self.clean = self.blocked_clean = 0
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
         self.rules: Counter[tuple[str, str]] = Counter()
@@ -142,7 +171,7 @@ class _Tally:
         self.shown: list[tuple[str, Would]] = []
         self.damaged: list[str] = []
 
-    def add(self, path: str, policy: Any) -> None:
+    def add(self, path: str) -> None:
         """Count one run."""
         from masfire.errors import NoTrace, TraceError
         from masfire.governance.dryrun import dry_run as judge
@@ -155,7 +184,8 @@ class _Tally:
         except TraceError as error:
             self.damaged.append(str(error))
             return
-        found = judge(trace, policy)
+        found = judge(trace, self.policy)
+        self.seen.update(_acts(trace))
         checked = trace.end is not None and trace.end.success is not False
         clean = not trace.header.faults and not trace.injections and checked
         self.runs += 1
@@ -166,15 +196,20 @@ class _Tally:
                 self.rules[one.outcome, one.rule] += 1
         if clean:
             self.on_clean.update(one.outcome for one in found)
-            blocks = [one for one in found if one.outcome == "block"]
-            self.blocked_clean += bool(blocks)
-            self.shown += [(path, one) for one in blocks][: _EXAMPLES - len(self.shown)]
+            touched = [one for one in found if one.outcome != "allow"]
+            self.blocked_clean += any(one.outcome == "block" for one in touched)
+            self.shown += [(path, one) for one in touched][: _EXAMPLES - len(self.shown)]
 
-    @property
-    def false_rate(self) -> float:
-        """Return the part of the decisions on clean runs that are blocks."""
+    def rate(self, outcome: str) -> float:
+        """Return the part of the decisions on clean runs that have this outcome."""
         whole = self.on_clean.total()
-        return self.on_clean["block"] / whole if whole else 0.0
+        return self.on_clean[outcome] / whole if whole else 0.0
+
+    def unused(self) -> Sequence[Remark]:
+        """Return the rules that nothing recorded met."""
+        from masfire.governance.review import unused
+
+        return unused(self.policy, self.seen) if self.runs else ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts as JSON."""
@@ -192,12 +227,15 @@ class _Tally:
                 "runs": self.clean,
                 "runs_with_blocks": self.blocked_clean,
                 **{outcome: self.on_clean[outcome] for outcome in _OUTCOMES},
-                "false_block_rate": self.false_rate,
+                "false_block_rate": self.rate("block"),
+                "false_rewrite_rate": self.rate("rewrite"),
                 "examples": [
-                    {"trace": path, "step": one.step, "agent": one.agent, "rule": one.rule,
+                    {"trace": path, "step": one.step, "agent": one.agent, "outcome": one.outcome,
+                     "rule": one.rule,
                      "reason": one.reason} for path, one in self.shown
                 ],
             },
+            "unused": [{"rule": one.where, "message": one.message} for one in self.unused()],
             "damaged": self.damaged,
         }  # fmt: skip
 
@@ -216,10 +254,14 @@ class _Tally:
         whole = self.on_clean.total()
         yield (
             f"clean runs: {self.clean}, of which {self.blocked_clean} with blocks; "
-            f"{self.on_clean['block']} of {whole} decisions blocked ({self.false_rate:.2%})"
+            f"{self.on_clean['block']} of {whole} decisions blocked ({self.rate('block'):.2%}), "
+            f"{self.on_clean['rewrite']} rewritten ({self.rate('rewrite'):.2%})"
         )
         for path, one in self.shown:
-            yield f"  {printable(path)} #{one.step} {printable(one.agent)}: {printable(one.reason)}"
+            why = one.reason or one.rule
+            yield f"  {one.outcome} {printable(path)} #{one.step} {printable(one.agent)}: {printable(why)}"
+        for remark in self.unused():
+            yield f"unused: {printable(remark.where)}: {printable(remark.message)}"
         for damage in self.damaged:
             yield f"damaged: {printable(damage)}"
 
@@ -231,9 +273,26 @@ class _Tally:
         ]
 
 
+def _acts(trace: Trace) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (agent, role, kind, name) of what was done; a message's names are who it went to."""
+    from masfire.trace.model import Action, Message
+
+    for step in trace.steps:
+        body = step.body
+        if isinstance(body, Action):
+            yield step.agent, step.role, body.kind, body.name
+        elif isinstance(body, Message):
+            for to in body.to or ("",):
+                yield step.agent, step.role, "message", to
+
+
 def _files(traces: Sequence[str]) -> Iterator[str]:
     for path in traces:
         if os.path.isdir(path):
             yield from (str(file) for file in sorted(Path(path).glob("*.jsonl")))
         else:
             yield path
+
+
+command.add_command(check)
+command.add_command(schema)

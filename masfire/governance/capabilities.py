@@ -123,7 +123,7 @@ class Rulebook:
     """
 
     def __init__(self, agents: Mapping[str, AgentRules]) -> None:
-        self._agents = [(name, _matcher(name.removeprefix("role:")), rules) for name, rules in agents.items()]
+        self._agents = [(name, matcher(name.removeprefix("role:")), rules) for name, rules in agents.items()]
         self._cache: dict[tuple[str, str, str, str], Grant] = {}
         for mistake in mistakes_of(agents):
             raise mistake
@@ -158,12 +158,12 @@ class Rulebook:
             named: dict[str, Capability] | None = getattr(rules, section)
             restricted = restricted or named is not None
             for other, capability in (named or {}).items():
-                if _matcher(other)(name) and not (odd and _rank(other)[0] == 0):
+                if matcher(other)(name) and not (odd and _rank(other)[0] == 0):
                     allows.append((rank, _rank(other), f"{pattern}/{section}/{other}", capability))
             for entry in rules.deny:
                 denied_kind, _, denied = entry.rpartition(":")
                 if (denied_kind or "tool_call") in (kind, "*") and (
-                    _matcher(denied)(name) or _matcher(plain(denied))(plain(name))
+                    matcher(denied)(name) or matcher(plain(denied))(plain(name))
                 ):
                     denies.append((rank, _rank(denied), f"{pattern}/deny/{entry}"))
         budget = max(limits, key=lambda item: item[0])[1] if limits else None
@@ -203,7 +203,8 @@ def _rank(pattern: str) -> Rank:
     return (1, 0) if literal == len(pattern) else (0, literal)
 
 
-def _matcher(pattern: str) -> Callable[[str], Any]:
+def matcher(pattern: str) -> Callable[[str], Any]:
+    """Return the function that tells whether a name fits a pattern (`*`, `?`; anything else is itself)."""
     if not any(wild in pattern for wild in "*?"):
         return pattern.__eq__
     # Brackets are ordinary characters in agents' and tools' names, so only * and ? are wild.

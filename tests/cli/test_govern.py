@@ -103,3 +103,38 @@ def test_an_audit_log_that_lost_its_beginning_was_tampered_with(tmp_path: Path) 
     for content in (b"x" + first + second, b"forged\n" + second, second, first[:90], b""):
         path.write_bytes(content)
         assert execute(["govern", "audit", "verify", str(path)]) == 1
+
+
+def test_dry_run_tells_rules_that_nothing_met(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy.yaml").write_text(
+        "masfire: policy/v1\nagents:\n  clerk: {tools: {payy: {}, 'p*': {}}}\n  clrek: {tools: {pay: {}}}\n"
+        "  role:boss: {}\n"
+    )
+    arguments = ["govern", "dry-run", str(folder), "--policy", str(folder / "policy.yaml")]
+    assert execute(arguments) == 0
+    out = capsys.readouterr().out
+    assert "unused: clerk/tools/payy: No tool call of it fits. Did you mean 'pay'? Recorded: pay." in out
+    assert "unused: clrek: No agent fits. Did you mean 'clerk'? Recorded: clerk." in out
+    assert "unused: role:boss: No role fits. Recorded: none." in out
+    assert "clerk/tools/p*" not in out
+    assert execute([*arguments, "--format", "json"]) == 0
+    unused = json.loads(capsys.readouterr().out)["unused"]
+    assert [one["rule"] for one in unused] == ["clerk/tools/payy", "clrek", "role:boss"]
+
+
+def test_dry_run_counts_false_rewrites(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy.yaml").write_text(POLICY.replace("maximum: 10", "maximum: 10, otherwise: clamp"))
+    arguments = ["govern", "dry-run", str(folder), "--policy", str(folder / "policy.yaml")]
+    assert execute([*arguments, "--max-false-blocks", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "0 of 2 decisions blocked (0.00%), 1 rewritten (50.00%)" in out
+    assert "clean.jsonl #1 clerk: brought within bounds" in out
+    assert execute([*arguments, "--max-false-rewrites", "0.1"]) == 1
+    assert "50.00% of the decisions on clean runs are rewrites, above" in capsys.readouterr().err
+    assert execute([*arguments, "--max-false-rewrites", "0.5"]) == 0
+
+
+def test_dry_run_of_an_empty_folder_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "empty").mkdir()
+    assert execute(["govern", "dry-run", str(folder / "empty"), "--policy", str(folder / "policy.yaml")]) == 3
+    assert "No trace (*.jsonl) in" in capsys.readouterr().err
