@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
-from masfire.campaign.plan import MOST, Limits, Model, Plan, Record, System, Tasks, _Part
+from masfire.campaign.plan import MOST, Limits, Model, Plan, Record, System, Tasks, _Part, unique
 from masfire.campaign.planfile import PlanError, explained, repeated_names
 from masfire.genealogy.seeding import PACKAGINGS
 from masfire.yamlfile import MAX_MISTAKES, Mistake, Unreadable, compose, construct, read_text, repeated_keys
@@ -56,9 +56,15 @@ class AttackPlan(_Part):
     systems: Annotated[list[Target], Field(min_length=1)]
     tasks: Tasks
     claim: Falsehood
-    packagings: Annotated[list[Packaging], Field(min_length=1)] = ["raw", "compliance", "security_fud"]
-    corrections: list[Annotated[int, Field(ge=1, le=1000)]] = [2, 4, 6]
-    seeds: Annotated[list[Annotated[int, Field(ge=0, le=MOST)]], Field(min_length=1)] = [0]
+    packagings: Annotated[list[Packaging], Field(min_length=1), AfterValidator(unique)] = [
+        "raw",
+        "compliance",
+        "security_fud",
+    ]
+    corrections: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], AfterValidator(unique)] = [2, 4, 6]
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0, le=MOST)]], Field(min_length=1), AfterValidator(unique)
+    ] = [0]
     model: Model = Model()
     budget: Limits = Limits()
     record: Record = Record()

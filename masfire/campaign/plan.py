@@ -56,7 +56,8 @@ def _reference(text: str) -> str:
     return text
 
 
-def _unique(values: list[Any]) -> list[Any]:
+def unique(values: list[Any]) -> list[Any]:
+    """Return the values as they are; raise ValueError naming those that are given twice."""
     twice = sorted(str(value) for value, n in Counter(values).items() if n > 1)
     if twice:
         raise ValueError(f"named twice: {', '.join(twice)}")
@@ -198,10 +199,10 @@ class Plan(_Part):
         list[str],
         BeforeValidator(_listed, json_schema_input_type=str | list[str]),
         Field(min_length=1),
-        AfterValidator(_unique),
+        AfterValidator(unique),
     ] = [ALL]
     seeds: Annotated[
-        list[Annotated[int, Field(ge=0, le=MOST)]], Field(min_length=1), AfterValidator(_unique)
+        list[Annotated[int, Field(ge=0, le=MOST)]], Field(min_length=1), AfterValidator(unique)
     ] = [0]
     controls: Annotated[int, Field(ge=1, le=10_000)] = 3
     points: Literal["rotate", "each"] = "rotate"
@@ -209,7 +210,7 @@ class Plan(_Part):
         list[Annotated[str, Field(pattern=r"^(once|every|[1-9][0-9]{0,5})$")]],
         BeforeValidator(_times, json_schema_input_type=str | int | list[str | int]),
         Field(min_length=1),
-        AfterValidator(_unique),
+        AfterValidator(unique),
     ] = [ONCE]
     witnessed: Annotated[int, Field(ge=1, le=MOST)] = 1
     model: Model = Model()
@@ -219,7 +220,7 @@ class Plan(_Part):
     contracts: Annotated[
         list[Annotated[str, Field(min_length=1)]],
         BeforeValidator(_listed, json_schema_input_type=str | list[str]),
-        AfterValidator(_unique),
+        AfterValidator(unique),
     ] = []
     root: str = ""
 

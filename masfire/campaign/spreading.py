@@ -208,13 +208,13 @@ def _why_none(cells: Sequence[Spread], packaging: str) -> str:
 
 def _inertia(cells: Sequence[Spread], groups: Mapping[Key, Sequence[Attacked]]) -> Iterable[str]:
     for name, own in _systems(cells):
-        corrected = [cell for cell in own if cell.correction]
+        corrected = sorted((cell for cell in own if cell.correction), key=lambda cell: cell.correction)
         came = [cell for cell in corrected if cell.runs]
         if not came:
             why = f"it came in 0 of {sum(cell.asked for cell in corrected)} runs"
             yield f"{name}: no correction could be put before anybody ({why}), so nothing is known."
             continue
-        costs = ", ".join(f"at {c.correction}: {c.before:.1f} (+{c.after:.1f} after)" for c in came)
+        costs = ", ".join(_cost(cell) for cell in came)
         late = [
             f"at {cell.correction} in {cell.runs} of {cell.asked}"
             for cell in corrected
@@ -225,13 +225,18 @@ def _inertia(cells: Sequence[Spread], groups: Mapping[Key, Sequence[Attacked]]) 
         yield f"{name}: polluted turns before a correction {costs}; {verdict}.{rest}"
 
 
+def _cost(cell: Spread) -> str:
+    before, after = cell.before or 0.0, cell.after or 0.0
+    return f"at {cell.correction}: {before:.1f} (+{after:.1f} after = {before + after:.1f})"
+
+
 def _later(came: Sequence[Spread], groups: Mapping[Key, Sequence[Attacked]]) -> str:
     """Return what each later correction found beside the first, on the runs that both came in."""
     first, *later = came
     if not later:
         return f"no correction after {first.correction} came, so nothing is known of later ones"
     base = _costs(groups[_key(first)])
-    verdicts: list[bool] = []
+    shares: list[float] = []
     told: list[str] = []
     for cell in later:
         own = _costs(groups[_key(cell)])
@@ -240,15 +245,16 @@ def _later(came: Sequence[Spread], groups: Mapping[Key, Sequence[Attacked]]) -> 
         if len(pairs) < FEWEST:
             told.append(f"at {cell.correction} than at {first.correction}: {len(pairs)} runs are too few")
             continue
-        verdicts.append(2 * more > len(pairs))
+        shares.append(more / len(pairs))
         told.append(f"at {cell.correction} more than at {first.correction} in {more} of {len(pairs)} runs")
-    verdict = "a later correction finds more in some cases only"
-    if not verdicts:
+    if not shares:
         verdict = "nothing to compare"
-    elif all(verdicts):
+    elif min(shares) > 0.5:
         verdict = "the later, the more is polluted"
-    elif not any(verdicts):
-        verdict = "a later correction finds no more polluted turns"
+    else:
+        verdict = (
+            "a later correction finds more in some runs only" if any(shares) else "a later one finds no more"
+        )
     return f"{verdict} ({', '.join(told)})"
 
 

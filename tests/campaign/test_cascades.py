@@ -66,6 +66,20 @@ def test_mistakes_are_told_with_line_column_and_the_nearest_key(tmp_path: Path) 
     assert "2 mistakes" in told
 
 
+def test_nothing_is_counted_twice(tmp_path: Path) -> None:
+    text = (
+        (SUITE / "stub.yaml")
+        .read_text()
+        .replace("[2, 4, 6]", "[2, 2]")
+        .replace("seeds: [0]", "seeds: [1, 1]")
+    )
+    (tmp_path / "bad.yaml").write_text(text.replace("[raw, compliance,", "[raw, raw,"))
+    with pytest.raises(PlanError) as caught:
+        load_attack(tmp_path / "bad.yaml")
+    assert len(caught.value.mistakes) == 3
+    assert "corrections: " in str(caught.value)
+
+
 def test_the_published_schema_is_the_code_and_takes_the_suites() -> None:
     published = json.loads(Path(attack_module.__file__).with_name("attack.schema.json").read_text())
     assert published == json.loads(json.dumps(attack_schema()))
@@ -157,8 +171,32 @@ def test_a_later_correction_is_compared_on_the_same_runs(tmp_path: Path) -> None
     runs = AttackRuns(small("linear", tasks=3, corrections=[2, 4]), tmp_path).run("inertia")
     (sentence,) = finding("inertia", runs).sentences
     assert "the later, the more is polluted (at 4 more than at 2 in 3 of 3 runs)" in sentence
+    turned = [each for each in runs if each.attack.correction != 2] + [
+        each for each in runs if each.attack.correction == 2
+    ]
+    assert finding("inertia", turned).sentences == (sentence,), "the order of the plan does not matter"
     few = [each for each in runs if each.attack.task == runs[0].attack.task]
     assert "nothing to compare (at 4 than at 2: 1 runs are too few)" in finding("inertia", few).sentences[0]
+
+
+def test_a_verdict_on_corrections_says_when_runs_disagree(tmp_path: Path) -> None:
+    runs = AttackRuns(small("linear", tasks=4, corrections=[2, 4]), tmp_path).run("inertia")
+    late = [each for each in runs if each.attack.correction == 4]
+    cut = {each.attack.id for each in late[:2]}
+
+    def told(quiet: set[str]) -> str:
+        changed = [
+            replace(each, cascade=replace(each.cascade, stated=()))
+            if each.attack.id in quiet and each.cascade
+            else each
+            for each in runs
+        ]
+        return finding("inertia", changed).sentences[0]
+
+    assert "in some runs only (at 4 more than at 2 in 2 of 4 runs)" in told(cut)
+    assert "a later one finds no more (at 4 more than at 2 in 0 of 4 runs)" in told(
+        {e.attack.id for e in late}
+    )
 
 
 def test_runs_in_which_nobody_took_the_claim_over_count_in_the_mean(tmp_path: Path) -> None:
