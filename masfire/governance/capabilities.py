@@ -62,6 +62,10 @@ class AgentRules(Struct, frozen=True):
 
     Each section maps a name or pattern (`*`, `?`) to a Capability; in `messages` the names are
     recipients. `deny` names what it may not: a tool, or `kind:name` for the other kinds.
+
+    Without a section, tools, delegations and writing to memory are blocked; models, messages, reading
+    memory, terminations and events are allowed, unless the policy is `closed`. A section that is there
+    allows what it names and nothing else ({}: nothing).
     """
 
     tools: dict[str, Capability] | None = None
@@ -119,10 +123,12 @@ class Rulebook:
 
     A rule is beaten by one that is at least as specific in both agent and name and more so in one.
     Among the rules that nothing beats, deny wins; otherwise every one's bounds must hold.
-    An agent pattern `role:NAME` matches the declared role and counts as a pattern.
+    An agent pattern `role:NAME` matches the declared role and counts as a pattern. `closed`: no kind is
+    allowed without a rule, not even those of `OPEN`.
     """
 
-    def __init__(self, agents: Mapping[str, AgentRules]) -> None:
+    def __init__(self, agents: Mapping[str, AgentRules], *, closed: bool = False) -> None:
+        self._open: frozenset[str] = frozenset() if closed else OPEN
         self._agents = [(name, matcher(name.removeprefix("role:")), rules) for name, rules in agents.items()]
         self._cache: dict[tuple[str, str, str, str], Grant] = {}
         for mistake in mistakes_of(agents):
@@ -167,7 +173,8 @@ class Rulebook:
                 ):
                     denies.append((rank, _rank(denied), f"{pattern}/deny/{entry}"))
         budget = max(limits, key=lambda item: item[0])[1] if limits else None
-        return _winner(agent, kind, name, allows, denies, restricted, budget)
+        free = kind in self._open and not restricted
+        return _winner(agent, kind, name, allows, denies, free, budget)
 
 
 def _winner(
@@ -176,7 +183,7 @@ def _winner(
     name: str,
     allows: list[tuple[Rank, Rank, str, Capability]],
     denies: list[tuple[Rank, Rank, str]],
-    restricted: bool,
+    free: bool,
     budget: Limits | None,
 ) -> Grant:
     ranks = [entry[:2] for entry in allows] + [entry[:2] for entry in denies]
@@ -187,7 +194,7 @@ def _winner(
     winners = tuple((entry[2], entry[3]) for entry in allows if entry[:2] in best)
     if winners:
         return _granted(winners, budget)
-    if kind in OPEN and not restricted:
+    if free:
         return Grant(True, f"capability:open/{kind}", "", (), budget)
     return Grant(False, "capability:default", f"Nothing allows {agent} the {kind} {name!r}.", (), budget)
 

@@ -78,7 +78,7 @@ class Governor(LiveRuns):
         self.audit = audit
         self._per_run = policy.per_run()
         self._shared_run = run or ("" if self._per_run else "default")
-        self.rulebook = Rulebook(policy.agents)
+        self.rulebook = Rulebook(policy.agents, closed=policy.closed)
         self._checks, self._escalate = tuple(checks), escalate
         self._timer, ahead = timer, clock() - timer()
         self._moment: Callable[[], float] = lambda: timer() + ahead

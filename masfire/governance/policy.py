@@ -78,7 +78,8 @@ class Policy(Struct, frozen=True):
     together. `contracts` are judged before anything runs. `retries` adds the two built-in contracts: an
     error that is not retryable is not retried with the same arguments, and a retry waits as long as the
     error asked. `quarantine` is how many blocks in a run put an agent out of action (None: never).
-    `seconds` is how long one check, verifier or contract may think before the answer is no.
+    `seconds` is how long one check, verifier or contract may think before the answer is no. `closed`: models,
+    messages, reading memory, terminations and events need a rule, too, as tools always do.
     """
 
     agents: dict[str, AgentRules] = {}
@@ -91,6 +92,7 @@ class Policy(Struct, frozen=True):
     prices: dict[str, Price] = {}
     seconds: float = 5.0
     time_budget: TimeBudget | None = None
+    closed: bool = False
     source: str = ""
     """The file it came from, or empty."""
 

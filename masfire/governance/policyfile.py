@@ -138,6 +138,7 @@ class PolicyFile(_Model):
     prices: dict[str, PriceFile] = {}
     seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
     time_budget: TimeBudgetFile | None = None
+    closed: bool = Field(False, description="Whether models, messages and the rest need a rule, as tools do.")
 
 
 class PolicyErrors(UsageError):
@@ -222,7 +223,7 @@ def _value(read: PolicyFile, name: str) -> Policy:
 _TYPES: dict[str, Any] = {
     "agents": dict[str, AgentRules], "run": Limits | None, "retries": bool, "lineage": Lineage | None,
     "breaker": Breaker | None, "quarantine": int | None, "prices": dict[str, Price], "seconds": float,
-    "time_budget": TimeBudget | None,
+    "time_budget": TimeBudget | None, "closed": bool,
 }  # fmt: skip
 
 
@@ -286,9 +287,23 @@ def _models_in(annotation: Any) -> list[Any]:
     return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
 
 
+def _filled(part: Any) -> Any:
+    """Return a schema in which no key may be left empty: `null` stands for what is left out altogether."""
+    if isinstance(part, list):
+        return [_filled(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _filled(item) for key, item in part.items()}
+    if found.get("default", 0) is None and "anyOf" in found:
+        del found["default"]
+        kinds = [kind for kind in found.pop("anyOf") if kind != {"type": "null"}]
+        found = {**found, **kinds[0]} if len(kinds) == 1 else {**found, "anyOf": kinds}
+    return found
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of policy files, as published in `policy.schema.json`."""
-    published = PolicyFile.model_json_schema()
+    published = _filled(PolicyFile.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **published}
 
 

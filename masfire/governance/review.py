@@ -42,7 +42,7 @@ def rules_of(policy: Policy) -> Iterator[Rule]:
                 yield Rule(agent, section, name, _capability(capability))
             if named == {}:
                 yield Rule(agent, section, "*", "none")
-            if named is None and kind in OPEN:
+            if named is None and kind in OPEN and not policy.closed:
                 free.append(section)
         for entry in rules.deny:
             yield Rule(agent, "deny", entry, "denied, in any spelling")
@@ -58,7 +58,8 @@ def rules_of(policy: Policy) -> Iterator[Rule]:
 def review(policy: Policy) -> tuple[Remark, ...]:
     """Return what in a policy can never take effect or is likely not meant, warnings first."""
     found = [
-        *_agents(policy.agents), *_money(policy), *_lineage(policy), *_time(policy), *_budgets(policy)
+        *_agents(policy.agents, closed=policy.closed), *_money(policy), *_lineage(policy), *_time(policy),
+        *_budgets(policy),
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda remark: remark.level == NOTE))
 
@@ -95,10 +96,10 @@ def _near(name: str, known: list[str]) -> str:
     return f"{did} Recorded: {shown or 'none'}."
 
 
-def _agents(agents: Mapping[str, AgentRules]) -> Iterator[Remark]:
+def _agents(agents: Mapping[str, AgentRules], *, closed: bool) -> Iterator[Remark]:
     if not agents:
         yield Remark(WARNING, "agents", "No agent has rules, so every tool call is blocked.")
-    book = Rulebook(agents)
+    book = Rulebook(agents, closed=closed)
     for agent, rules in agents.items():
         acting = any(getattr(rules, section) for section in SECTIONS.values())
         if not acting and not any(_covers(other, agent) for other in agents if other != agent):

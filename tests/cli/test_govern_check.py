@@ -82,3 +82,9 @@ def test_a_wrong_policy_is_told_with_all_its_places(
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["govern", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(published()))
+
+
+def test_a_closed_policy_shows_nothing_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.yaml").write_text(HEAD + "closed: true\nagents: {a: {tools: {x: {}}}}\n")
+    assert execute(["govern", "check", str(tmp_path / "p.yaml")]) == 0
+    assert "open" not in capsys.readouterr().out.replace("no run is open", "")

@@ -89,3 +89,30 @@ def test_importing_governance_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("key", ["lineage", "run", "quarantine", "breaker"])
+def test_the_schema_takes_no_empty_key(key: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"masfire": "policy/v1", key: None}, schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"masfire": "policy/v1", "agents": {"a": {"models": None}}}, schema())
+    jsonschema.validate(
+        {"masfire": "policy/v1", "agents": {"a": {"tools": {"x": {"arguments": {"n": {"enum": [None]}}}}}}},
+        schema(),
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["model_call", "message", "memory_read", "event", "termination", "tool_call"]
+)
+def test_a_closed_policy_allows_nothing_without_a_rule(kind: str) -> None:
+    text = "masfire: policy/v1\nagents: {a: {}, b: {models: {m: {}}, messages: {'*': {}}}}\nretries: false\n"
+    for closed in (True, False):
+        policy = parse_policy(f"{text}closed: {str(closed).lower()}\n")
+        governor = masfire.governance.Governor(policy)
+        asked = governor.propose(kind, "m", "x", agent="a")
+        assert governor.decide(asked).allowed is (not closed and kind != "tool_call")
+        named = governor.propose(kind, "m", "x", agent="b", to=("a",))
+        ruled = kind in ("model_call", "message")
+        assert governor.decide(named).allowed is (ruled or (not closed and kind != "tool_call"))
