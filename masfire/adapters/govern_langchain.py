@@ -24,6 +24,9 @@ def middleware(
     A blocked tool call is answered by an error message that the model can read (`on_block="answer"`) or
     raises Blocked ("raise"). A blocked model call always raises Blocked. Words that the lineage guard
     rejects are said anew, with evidence, as often as the policy's `lineage.retries` allows.
+
+    An invocation is a run. One with a `thread_id` belongs to that conversation, whose budgets go on from
+    one invocation to the next until `governor.end(thread_id)`; in `with governor.run():` that run counts.
     Raise MissingDependency when langchain is not installed.
     """
     if on_block not in ("answer", "raise"):

@@ -1,4 +1,4 @@
-"""The four governance examples run as shown, sync and async."""
+"""The governance examples run as shown, sync and async."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import openai
 import pytest
 from langchain_core.messages import AIMessage
 
-from examples.governance import langchain_agent, langgraph_graph, openai_client, plain_python
+from examples.governance import langchain_agent, langgraph_graph, openai_client, own_checks, plain_python
 from masfire.governance import Blocked
 from tests.support.fake_openai import FakeOpenAI
 from tests.support.governed_systems import _Model
@@ -25,6 +25,14 @@ def test_plain_python(capsys: pytest.CaptureFixture[str]) -> None:
             asyncio.run(plain_python.place_order_later(61))
     with pytest.raises(Blocked, match="No run is open"):
         plain_python.place_order(3)
+
+
+def test_own_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    own_checks.main()
+    out = capsys.readouterr().out
+    assert "booked 24 from Bolt" in out
+    assert "blocked by check:by_the_dozen: Acme is closed in August." in out
+    assert own_checks.booked == [24]
 
 
 def test_langgraph(capsys: pytest.CaptureFixture[str]) -> None:
