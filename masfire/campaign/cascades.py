@@ -105,7 +105,7 @@ class AttackRuns:
         watch: Watcher | None = None,
     ) -> None:
         self.plan, self.out = plan, Path(out)
-        self._guards = guards
+        self._guards, self._guarded = guards, guards is not tuple
         self._watch: Watcher = watch or (lambda _phase, _done, _total: None)
         self._tasks = {task["id"]: task for task in load_tasks(plan.plain()) if plan.claim.of(task)}
         if not self._tasks:
@@ -208,7 +208,12 @@ class AttackRuns:
         return Attack(attack.system, attack.model, attack.task, seed)
 
     def _refuse_unknown(self) -> None:
-        """Raise Misplanned when the plan names agents that no clean run done so far shows."""
+        """Raise Misplanned when the plan names agents that no clean run done so far shows.
+
+        Runs that did not complete, or that a guard was in, may have silenced an agent: they prove nothing.
+        """
+        if self._guarded:
+            return
         found: list[Misplanned] = []
         for index, target in enumerate(self.plan.systems):
             named = {role: name for role in ROLES if (name := getattr(target, role))}
@@ -219,10 +224,10 @@ class AttackRuns:
                 trace = read_trace(self.out / TRACES / f"{clean.id}.jsonl")
                 agents |= {step.agent for step in trace} - {USER}
                 asking |= {step.agent for step in trace if step.kind == "model_call"}
-                runs += 1
+                runs += self._done[clean.id].status == "completed"
                 if agents.issuperset(named.values()):
                     break
-            if asking:  # a system that asks no model at all shows nothing; its cells will say so
+            if asking and runs:  # a system that asks no model at all shows nothing; its cells will say so
                 strange = {role: name for role, name in named.items() if name not in agents}
                 found += [_stranger(index, target.name, *one, asking, runs) for one in strange.items()]
         if found:

@@ -128,6 +128,19 @@ def test_an_agent_that_no_clean_run_shows_is_refused_before_anything_is_attacked
         AttackRuns(attacked(leaf="clerk"), tmp_path, resume=True)
 
 
+def test_only_whole_unguarded_clean_runs_prove_that_an_agent_does_not_exist(tmp_path: Path) -> None:
+    strange = attacked(leaf="nobody")
+    guarded = AttackRuns(strange, tmp_path / "guarded", guards=lambda: ()).run("sensitivity")
+    assert [each.planted for each in guarded if each.attack.placement == "leaf"] == [-1]
+    broken = AttackRuns(
+        strange.model_copy(update={"budget": strange.budget.model_copy(update={"calls": 2})}),
+        tmp_path / "broken",
+    ).run("sensitivity")
+    assert broken[0].status != "completed"
+    (sentence,) = finding("sensitivity", broken).sentences
+    assert "no impact factor; leaf: planted in 0 of 1 runs" in sentence
+
+
 def test_all_misspelt_agents_are_told_with_their_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
