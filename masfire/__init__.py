@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from masfire.contracts.loader import load_contracts
     from masfire.errors import MasfireError
     from masfire.faults.base import Fault, FaultSpec
+    from masfire.knowledge.opening import open_memory
     from masfire.recorder import Budget, agent
     from masfire.session import Run, run
     from masfire.trace.io import read_trace
@@ -36,6 +37,7 @@ _HOMES = {
     "analyze": "masfire.analysis",
     "check": "masfire.checking",
     "load_contracts": "masfire.contracts.loader",
+    "open_memory": "masfire.knowledge.opening",
     "read_trace": "masfire.trace.io",
     "run": "masfire.session",
     "step_contract": "masfire.contracts.decorators",
@@ -58,6 +60,7 @@ __all__ = [
     "analyze",
     "check",
     "load_contracts",
+    "open_memory",
     "read_trace",
     "run",
     "step_contract",

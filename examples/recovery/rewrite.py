@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -62,3 +63,21 @@ def main(notes: Any) -> str:
         answer = build().invoke({"mail": mail})["answer"]
     print(answer, [f"{one.key}: {one.wrong} -> {one.right}" for one in right.done])
     return str(answer)
+
+
+def show() -> None:
+    """Serve one order without lessons, learn from two others, and serve it with what was learnt."""
+    from examples.recovery.lessons import learn
+
+    print("without lessons:")
+    main([])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "memory.sqlite")
+        learn(path)
+        with masfire.open_memory(path) as memory:
+            print("with the lessons of two failed orders:")
+            main(memory.notes())
+
+
+if __name__ == "__main__":
+    show()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,9 +15,18 @@ from masfire.recovery import NotesInRequests
 def middleware(notes: Iterable[MistakeNote], *, agent: str = "agent", role: str = "") -> Any:
     """Return an `AgentMiddleware` that puts an agent's accepted notes after its system prompt, as data.
 
-    Raise MissingDependency when langchain is not installed.
+    Raise MissingDependency when langchain is not installed. Warn when notes were given and none of them is
+    for this agent's prompt: accepted as rewrites, for another role, or not accepted.
     """
-    return _middleware_class()(NotesInRequests(notes).block(agent, role), agent)
+    given = tuple(notes)
+    block = NotesInRequests(given).block(agent, role)
+    if given and not block:
+        warnings.warn(
+            f"None of {len(given)} notes enters the prompt of {agent!r}: only accepted ones of its role do, "
+            "and those accepted as rewrites never. Put values right by masfire.recovery.rewriter instead.",
+            stacklevel=2,
+        )
+    return _middleware_class()(block, agent)
 
 
 @functools.cache

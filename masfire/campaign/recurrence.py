@@ -8,7 +8,7 @@ from pathlib import Path
 from masfire.campaign.results import RunResult
 from masfire.campaign.summary import KnownError, Recurrences
 from masfire.diagnosis.model import Recognition
-from masfire.errors import MasfireError, UsageError
+from masfire.errors import MasfireError
 from masfire.knowledge.memory import Memory
 from masfire.trace.io import read_trace
 from masfire.trace.model import Trace
@@ -46,13 +46,3 @@ def recognised(memory: Memory, blind: Trace) -> Recognition | None:
     """Return the known error that a run shows most surely, or None when none is sure enough."""
     seen = memory.recognize(blind)
     return seen[0] if seen and seen[0].similarity >= SURE else None
-
-
-def existing(where: str) -> str:
-    """Return the address of a memory that is there; raise UsageError for a file that is not."""
-    if not where.startswith(("postgres://", "postgresql://")) and not Path(where).is_file():
-        raise UsageError(
-            f"There is no memory {where}.",
-            hint="`masfire learn DIR --memory FILE` makes one from failed runs.",
-        )
-    return where

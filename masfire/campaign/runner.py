@@ -22,7 +22,7 @@ from masfire.campaign.orders import Order, Setting
 from masfire.campaign.plan import Plan
 from masfire.campaign.planfile import dump_plan
 from masfire.campaign.points import points
-from masfire.campaign.recurrence import existing, recurrences
+from masfire.campaign.recurrence import recurrences
 from masfire.campaign.results import Results
 from masfire.campaign.salvage import salvage
 from masfire.campaign.serving import Served, served
@@ -35,7 +35,7 @@ from masfire.errors import UsageError
 from masfire.faults.base import FaultSpec
 from masfire.faults.injector import Knowledge
 from masfire.knowledge.memory import Memory
-from masfire.knowledge.opening import open_store
+from masfire.knowledge.opening import existing, open_store
 from masfire.metrics.rates import WITNESSED, solved_tasks
 from masfire.trace.io import read_trace
 from masfire.trace.model import Trace

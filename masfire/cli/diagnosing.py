@@ -236,11 +236,9 @@ def _memory(stack: contextlib.ExitStack, where: str | None) -> Recognizer | None
     if where is None:
         return None
     from masfire.knowledge.memory import Memory
-    from masfire.knowledge.opening import open_store
+    from masfire.knowledge.opening import existing, open_store
 
-    if "://" not in where and not Path(where).is_file():
-        raise UsageError(f"There is no memory {where!r}.", hint="`masfire learn DIR` makes one.")
-    store = open_store(where)
+    store = open_store(existing(where))
     stack.callback(store.close)
     return Memory(store)
 

@@ -156,8 +156,7 @@ def forget(keep: int, where: str) -> int:
 
 def _opened(where: str) -> SqliteStore | PostgresStore:
     """Return the store of a memory that is there; raise UsageError for a file that is not."""
-    from masfire.campaign.recurrence import existing
-    from masfire.knowledge.opening import open_store
+    from masfire.knowledge.opening import existing, open_store
 
     return open_store(existing(where))
 

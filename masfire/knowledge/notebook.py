@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
+from masfire.errors import UsageError
 from masfire.knowledge.model import (
     ACCEPTED,
     MAX_EVIDENCE,
@@ -233,6 +235,11 @@ class Notebook:
     """
 
     def __init__(self, store: Store) -> None:
+        if isinstance(store, (str, os.PathLike)):
+            raise UsageError(
+                f"A notebook is made of an open store, not of the path {os.fspath(store)!r}.",
+                hint="Use `with masfire.open_memory(PATH) as memory: memory.notebook`.",
+            )
         self.store = store
 
     def propose(self, failures: Iterable[Failure], *, way: str = "prompt") -> list[MistakeNote]:
