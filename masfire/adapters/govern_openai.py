@@ -36,6 +36,9 @@ def govern(
     caller sees the reply; the caller reports what came of them by `governor.finish` if budgets are to know.
     Tools that the provider runs itself (`web_search`, `mcp`, …) are proposals before the request is sent.
     What cannot be checked (a stream, an endpoint that is not governed) is blocked.
+
+    Call it in `with governor.run():`, one for each request or conversation that you serve, since budgets
+    hold for a run; `run` names one for what is called outside.
     """
     if not hasattr(client, "chat"):
         raise UsageError(

@@ -29,7 +29,8 @@ def governed(
 
     The function gets a copy of its arguments made before the check: JSON values (a tuple arrives as a
     list). Parameters named in `exempt` (a session, a client) are passed as they are and not checked.
-    Raise Blocked in place of a call that is not allowed.
+    Raise Blocked in place of a call that is not allowed. Call it in `with governor.run():`, and in a thread
+    through `governor.carry`, unless the policy remembers nothing (as below).
 
     >>> from masfire.governance import Governor, Policy, allow
     >>> @governed(Governor(Policy(agents={"clerk": allow("add")}, retries=False)), agent="clerk")

@@ -43,7 +43,7 @@ def dry_run(trace: Trace, policy: Policy) -> tuple[Would, ...]:
         if isinstance(step.body, (Action, Message)):
             found.append(_would(step, answer))
         past.append(trace.steps[step.step])
-    governor.end(trace.header.run, trace.end.status if trace.end is not None else "interrupted")
+    governor.end(gate.run, trace.end.status if trace.end is not None else "interrupted")
     return tuple(found)
 
 

@@ -242,7 +242,8 @@ class Governor(LiveRuns):
 
     def withdraw(self, ruling: Ruling, rule: str, reason: str) -> Ruling:
         """Return the block of an allowed proposal that cannot be carried out as ruled; both are logged."""
-        self.abandon(ruling)
+        with contextlib.suppress(Exception):  # what cannot be given back stays used
+            self.abandon(ruling)
         refusal = refuse(rule, reason, "internal", action="report it to a person")
         return self.blocked(ruling.proposal, refusal)
 

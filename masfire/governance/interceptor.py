@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
@@ -86,8 +87,10 @@ class Gatekeeper:
     """Guards one recorded run for a governor; it is the interceptor that the recorder calls."""
 
     def __init__(self, governor: Court, run: str) -> None:
-        self._governor, self._run = governor, run
-        self._history = governor.recorded(run)
+        self._governor = governor
+        self.run = run or uuid.uuid4().hex
+        """The governed run: the recorded one's id, or where that has none a new one."""
+        self._history = governor.recorded(self.run)
         self._open: dict[int, Ruling] = {}
         self._pending: dict[int, tuple[object, Ruling]] = {}
         self._lock = threading.RLock()
@@ -128,10 +131,10 @@ class Gatekeeper:
         if self._history is not None:
             self._history.offered = step
         if isinstance(body, Message):
-            return Proposal(self._run, step.agent, "message", "", body.content, step.role, to=body.to)
+            return Proposal(self.run, step.agent, "message", "", body.content, step.role, to=body.to)
         assert isinstance(body, Action)  # noqa: S101 - callers look
         payload = body.executed or body.proposed
-        return Proposal(self._run, step.agent, body.kind, body.name, payload, step.role, "", body.id)
+        return Proposal(self.run, step.agent, body.kind, body.name, payload, step.role, "", body.id)
 
     def _answer(self, step: Step, ruling: Ruling) -> Sequence[Step]:
         if not ruling.allowed:

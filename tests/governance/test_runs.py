@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 
@@ -27,6 +28,9 @@ from masfire.governance import (
     allow,
 )
 from masfire.governance.audit import read
+from masfire.governance.dryrun import dry_run
+from masfire.trace.model import Action, Header, Step, Trace
+from masfire.trace.payload import pack
 from tests.support.fake_openai import FakeOpenAI
 
 THREE = Policy(agents={"t": AgentRules(tools={"look": Capability(calls=3)})}, retries=False)
@@ -141,3 +145,10 @@ def test_a_client_needs_a_run_too() -> None:
             with governor.run():
                 client.chat.completions.create(**ask)
         assert len(server.bodies) == 3
+
+
+def test_a_recorded_run_without_an_id_is_a_run_all_the_same() -> None:
+    policy = Policy(agents={"t": allow("look", steps=1)})
+    step = Step(0, 0.0, "t", Action("tool_call", "look", pack({"args": {}})))
+    trace = Trace(Header(run=""), (step, msgspec.structs.replace(step, step=1)))
+    assert [one.outcome for one in dry_run(trace, policy)] == ["allow", "block"]
