@@ -1,11 +1,14 @@
 """A rewrite either is carried out as it is logged, under the name of who asked for it, or nothing runs."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 
@@ -27,6 +30,8 @@ from masfire.governance import (
     Rewrite,
 )
 from masfire.governance.audit import Entry, read
+from masfire.governance.ruling import digest
+from masfire.trace.payload import pack
 from tests.support.asking_graph import system
 from tests.support.fake_openai import FakeOpenAI
 
@@ -229,3 +234,44 @@ def test_a_chat_model_of_an_agent_is_not_asked_what_was_rewritten() -> None:
         with pytest.raises(Blocked, match="cannot be sent as rewritten"):
             asyncio.run(agent.ainvoke({"messages": [("user", "hi")]}))
         assert server.bodies == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["args", "a", "b"]), inner),
+    max_leaves=6,
+)
+ARGS = st.fixed_dictionaries({"a": JSON}, optional={"b": JSON, "c": JSON, "memo": JSON})
+
+
+@settings(max_examples=80, deadline=None)
+@example(wish={"args": {"a": 1, "b": 2}}, extra={})
+@example(wish={"args": {"a": 1, "b": 2, "memo": 3}}, extra={"memo": 4})
+@example(wish={"args": {"a": 5, "b": 1}}, extra={})
+@given(
+    wish=JSON | st.fixed_dictionaries({"args": ARGS}, optional={"a": JSON}),
+    extra=st.dictionaries(st.sampled_from(["c", "memo"]), JSON),
+)
+def test_what_runs_is_what_is_logged_or_nothing_runs(
+    tmp_path_factory: pytest.TempPathFactory, wish: Any, extra: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.mktemp("audit") / "log"
+    pay = Capability({"memo": Bound(optional=True)})
+    ran: list[Any] = []
+    with AuditLog(path) as log:
+        policy = Policy(agents={"clerk": AgentRules(tools={"pay": pay})})
+        governor = Governor(policy, audit=log, checks=[lambda proposal: Rewrite(wish, "because")])
+
+        @governed(governor, agent="clerk", name="pay")
+        def send(a: Any, b: Any = 1, **more: Any) -> None:
+            ran.append({"a": a, "b": b, **more})
+
+        with governor.run(), contextlib.suppress(Blocked):
+            send(5, **extra)
+    last = decisions(path)[-1]
+    if ran:
+        assert ran == [wish["args"]]
+        assert last.executed == digest(pack({"args": ran[0]}))
+        assert last.outcome == ("allow" if last.executed == last.proposed else "rewrite")
+    else:
+        assert (last.outcome, last.executed) == ("block", "")
