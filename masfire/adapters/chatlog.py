@@ -43,11 +43,19 @@ def read(path: str | Path) -> list[Imported]:
     lines = read_lines(path)
     if lines and all(isinstance(line, dict) and line.get("role") in ROLES for line in lines):
         return [convert(lines, where=str(path))]
-    return [convert(line, where=f"{path}:{number}") for number, line in enumerate(lines, 1)]
+    if len(lines) == 1:
+        return [convert(lines[0], where=f"{path}:1", run=path.stem)]
+    return [
+        convert(line, where=f"{path}:{number}", run=f"{path.stem}-{number}")
+        for number, line in enumerate(lines, 1)
+    ]
 
 
-def convert(data: Any, *, where: str = "") -> Imported:
-    """Return a decoded list of messages as an imported run; raise UsageError for another shape."""
+def convert(data: Any, *, where: str = "", run: str = "") -> Imported:
+    """Return a decoded list of messages as an imported run; raise UsageError for another shape.
+
+    `run` names it; the default is the name of the file that `where` says it comes from.
+    """
     unread = Unread("chat log", SHAPE, where)
     if not recognizes(data):
         raise unread.shape(data)
@@ -55,7 +63,7 @@ def convert(data: Any, *, where: str = "") -> Imported:
     builder = Conversation()
     for message in messages:
         builder.add(message)
-    run = Path(where).stem if where else "chat"
+    run = run or (Path(where).stem if where else "chat")
     task = next((one.get("content") for one in messages if one["role"] == "user"), None)
     ignored = builder.ignored + Counter(
         f"field {key}" for key in (data if isinstance(data, dict) else ()) if key != "messages"

@@ -59,7 +59,7 @@ def convert(data: Any, *, where: str = "") -> Imported:
     system = "whowhen/algorithm_generated" if named else "whowhen/hand_crafted"
     trace = trace_of_messages(
         turns,
-        run=f"{system.rsplit('/', 1)[-1]}-{Path(where).stem}" if where else system,
+        run=_name(where, system),
         system=system,
         task={"question": data["question"]},
         status="completed",
@@ -72,6 +72,15 @@ def convert(data: Any, *, where: str = "") -> Imported:
         expected=data.get("ground_truth"),
         ignored=dict(ignored),
     )
+
+
+def _name(where: str, system: str) -> str:
+    """Return the file's name, with its folder's where that is the data set's: both halves count from 1."""
+    if not where:
+        return system
+    path, half = Path(where), system.rsplit("/", 1)[-1]
+    folder = path.parent.name.lower().replace("-", "_")
+    return f"{half}-{path.stem}" if folder == half else path.stem
 
 
 def speaker(turn: dict[str, Any], *, named: bool) -> tuple[str, str]:

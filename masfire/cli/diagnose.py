@@ -162,6 +162,7 @@ def _tell_trials(confirmed: Confirmed) -> None:
 def _tell(one: Diagnosed) -> None:
     from masfire.diagnosis.model import MEANINGS
     from masfire.diagnosis.turns import turns_of
+    from masfire.diagnosis.wording import worded
     from masfire.reporting.printable import printable
 
     run, found = one.run, one.found
@@ -186,7 +187,7 @@ def _tell(one: Diagnosed) -> None:
         said = " ".join(turn.text.split())
         click.echo(f"       {turn.kind.replace('_', ' ')}: {printable(said, limit=160) or '(empty)'}")
         for evidence in suspect.because[:3]:
-            click.echo(f"       because ({evidence.layer}) {printable(evidence.text, limit=200)}")
+            click.echo(f"       because ({evidence.layer}) {printable(worded(evidence.text), limit=240)}")
         if not suspect.because:
             click.echo("       nothing speaks against it but that it is a step of this run")
         if place == 1 and len(suspect.path) > 1:

@@ -196,12 +196,17 @@ def fit(folder: Path, out: Path, *, named: Sequence[str], weak: bool, most: int,
     for reason, count in gathered.skipped.items():
         if count:
             click.echo(f"  passed over: {count} {printable(reason, limit=200)}")
-    for one in rules:
+    for one in rules[:1]:  # all kinds of evidence together; --format json has every combination
         weights = ", ".join(f"{name} {weight:.1f}" for name, weight in one.weights.items())
         click.echo(
-            f"  {weights}: right on {one.right:.0%} of held-out runs, calibration error {one.ece:.2f}, "
-            f"an answer from {one.threshold:.0%}"
+            f"With all evidence it names the culprit's step in {one.right:.0%} of held-out runs, its "
+            f"confidence is off by {one.ece:.2f} on average, and it answers from {one.threshold:.0%} on."
         )
+        click.echo(f"  weights: {weights}")
+    if weak:
+        click.echo("Without labels nothing says how often it is right: try it on runs that you know.")
+    elif not rules:
+        click.echo("Too few labelled runs to say how often it is right.")
     return 0
 
 

@@ -61,14 +61,19 @@ def list_(name: str | None, form: str) -> None:
 def explain(kind: str, form: str) -> None:
     """Explain one kind of error: what it is, examples, how to notice it, what it relates to.
 
-    The taxonomy may be left out when no other knows that id or name.
+    The taxonomy may be left out when no other knows that id or name. Signs by which `diagnose` and
+    `learn` name an error whose kind nobody knows (claim:conflict) are explained as well.
 
     \b
     Example:
       masfire taxonomy explain agentrx:invalid_invocation
     """
     from masfire import taxonomy
+    from masfire.knowledge.questions import known_trait
 
+    if known_trait(kind):
+        _explain_sign(kind, form)
+        return
     place, identity = _parted(kind)
     owner = taxonomy.kinds(place)
     found = owner.entry(identity)
@@ -87,6 +92,21 @@ def explain(kind: str, form: str) -> None:
     for relation, other in relations:
         click.echo(f"  {relation:<8} {other}")
     click.echo(f"  source   {found.source or owner.source}")
+
+
+def _explain_sign(sign: str, form: str) -> None:
+    from masfire.knowledge.notebook import ADVICE
+    from masfire.knowledge.questions import question_of
+
+    right, wrong = ADVICE.get(sign, ("", ""))
+    if form == "json":
+        print_json({"sign": sign, "question": question_of(sign), "wrong": wrong, "right": right})
+        return
+    click.echo(f"{sign}  a sign that a step shows, not a kind of a taxonomy")
+    click.echo(f"  asks     {question_of(sign)}")
+    if wrong:
+        click.echo(f"  wrong    {wrong}")
+        click.echo(f"  right    {right}")
 
 
 @command.command(name="map", epilog=EXIT_CODES)
@@ -125,6 +145,10 @@ def _parted(kind: str) -> tuple[str, str]:
     from masfire import taxonomy
     from masfire.errors import UsageError
 
+    if kind in taxonomy.names():
+        raise UsageError(
+            f"{kind!r} is a taxonomy, no kind of error.", hint=f"List its kinds: masfire taxonomy list {kind}"
+        )
     place, colon, identity = kind.partition(":")
     if colon:
         return place, taxonomy.kinds(place).entry(identity).id

@@ -157,3 +157,16 @@ def test_a_damaged_annotation_says_what_is_wrong(tmp_path, change):
     labels.write_text(json.dumps(notes))
     with pytest.raises(UsageError):
         agentrx.read(runs, labels)
+
+
+def test_runs_are_named_after_their_files(tmp_path):
+    chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+    lines = tmp_path / "chat.jsonl"
+    lines.write_text(f"{json.dumps(chat)}\n{json.dumps(chat)}\n")
+    assert [run.trace.header.run for run in chatlog.read(lines)] == ["chat-1", "chat-2"]
+    lines.write_text(json.dumps(chat))
+    assert [run.trace.header.run for run in chatlog.read(lines)] == ["chat"]
+    mine = logs.write(tmp_path, "mine.json", logs.whowhen())
+    theirs = logs.write(tmp_path / "Algorithm-Generated", "7.json", logs.whowhen())
+    assert whowhen.read(mine).trace.header.run == "mine"
+    assert whowhen.read(theirs).trace.header.run == "algorithm_generated-7"
