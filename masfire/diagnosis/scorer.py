@@ -15,6 +15,7 @@ from masfire.diagnosis.features import POSITION
 from masfire.diagnosis.learners import Floats, Forest, Group, Softmax
 from masfire.diagnosis.model import Case, Evidence, Finding
 from masfire.diagnosis.sample import BUCKETS, Sample, sample_of
+from masfire.diagnosis.scorerfile import checked
 from masfire.errors import UsageError
 from masfire.trace.model import Trace
 
@@ -201,7 +202,7 @@ class StepScorer:
         try:
             if not isinstance(data, dict) or data.get("masfire") != VERSION:
                 raise ValueError(f"its version is not {VERSION}")
-            scorer = cls(data)
+            scorer = cls(checked(data))
             scorer._validate()
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise UsageError(f"This is no step scorer: {error}.", where=where) from None
@@ -212,7 +213,7 @@ class StepScorer:
         """Return a saved model; raise UsageError when the file is none. Loading runs no code."""
         try:
             data = msgspec.json.decode(Path(path).read_bytes())
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise UsageError(f"This is no step scorer: {error}.", where=str(path)) from None
         return cls.of(data, where=str(path))
 

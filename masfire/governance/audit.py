@@ -29,7 +29,8 @@ MAX_HARMLESS = 4_096
 MAX_OWN = 1_000
 """Longest id and reason (characters, together) that are written without a closer look."""
 MAX_TEXT = 2_000
-"""Longest reason or piece of evidence (characters) that is written."""
+"""Longest name, reason or piece of evidence (characters) that is written."""
+MAX_EVIDENCE = 50
 
 
 class Entry(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -374,11 +375,19 @@ def _mark(body: bytes, key: bytes | None) -> str:
 
 
 def _safe_encode(entry: Entry) -> bytes:
-    long = len(entry.reason) > MAX_TEXT
-    if long or (entry.evidence and any(len(item) > MAX_TEXT for item in entry.evidence)):
-        entry = msgspec.structs.replace(
-            entry, reason=entry.reason[:MAX_TEXT], evidence=tuple(item[:MAX_TEXT] for item in entry.evidence)
-        )
+    """Return an entry as a line's body that the reader takes: no text of a model makes it too long."""
+    said = (entry.run, entry.agent, entry.role, entry.identity, entry.kind, entry.name, entry.id, entry.rule,
+             entry.reason)  # fmt: skip
+    evidence = entry.evidence
+    if max(map(len, said)) > MAX_TEXT or (
+        evidence and (len(evidence) > MAX_EVIDENCE or max(map(len, evidence)) > MAX_TEXT)
+    ):
+        cut = {
+            name: value[:MAX_TEXT] for name in entry.__struct_fields__
+            if isinstance(value := getattr(entry, name), str)
+        }  # fmt: skip
+        kept = tuple(item[:MAX_TEXT] for item in evidence[:MAX_EVIDENCE])
+        entry = msgspec.structs.replace(entry, **cut, evidence=kept)
     try:
         return _encode(entry)
     except UnicodeEncodeError:  # half a character in a name or a reason

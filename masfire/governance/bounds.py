@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: type(value) is str,
     "boolean": lambda value: type(value) is bool,
     "integer": lambda value: type(value) is int,
-    "number": lambda value: type(value) in (int, float),
+    "number": lambda value: type(value) is int or (type(value) is float and math.isfinite(value)),
     "array": lambda value: type(value) is list,
     "object": lambda value: type(value) is dict,
     "null": lambda value: value is None,
@@ -91,7 +92,7 @@ def _apply(rule: str, path: str, holder: Any, final: str, bound: Bound) -> bool:
     low, high = bound.minimum, bound.maximum
     if low is not None or high is not None:
         kind = type(found)
-        if (kind is not int and kind is not float) or found != found:
+        if kind is not int and (kind is not float or not math.isfinite(found)):
             raise refused(rule, f"Argument {path!r} is no number.")
         edge = low if low is not None and found < low else high if high is not None and found > high else None
         if edge is not None:

@@ -85,6 +85,28 @@ def test_a_scorer_whose_weights_do_not_fit_is_refused(scorer, tmp_path):
         load_fitted(tmp_path / "s.json")
 
 
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("runs", None),
+        ("runs", {"s": "many"}),
+        ("shared", ["a"]),
+        ("stranger", [None]),
+        ("stranger", [1e300]),
+        ("trust", {"s": 7}),
+        ("forest", [{"feature": [-1], "threshold": [0], "left": [-1], "right": [-1], "value": [40.0]}]),
+        ("cast", {"mean": "x"}),
+        ("names", [1]),
+    ],
+)
+def test_a_scorer_with_something_else_in_place_of_numbers_is_refused(scorer, tmp_path, field, wrong):
+    scorer.save(tmp_path / "s.json")
+    data = json.loads((tmp_path / "s.json").read_text()) | {field: wrong}
+    (tmp_path / "s.json").write_text(json.dumps(data))
+    with pytest.raises(UsageError, match="no step scorer"):
+        load_fitted(tmp_path / "s.json")
+
+
 def test_one_labelled_run_is_too_few():
     with pytest.raises(UsageError, match="too few"):
         StepScorer.fit([sample_of(case) for case in cases(0, 1)])

@@ -196,3 +196,16 @@ def test_a_second_log_of_the_same_file_in_one_process_is_told_so(tmp_path: Path)
     assert "Another process writes the audit log" in done.stdout
     AuditLog(path).close()
     assert verify(path)[0] == 1
+
+
+@pytest.mark.parametrize("field", ["name", "agent", "run", "id", "identity", "role"])
+def test_no_text_of_a_model_makes_a_line_that_cannot_be_read(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "audit.log"
+    texts = {"agent": "a", "run": "r", "id": "1", "identity": "me", "role": "", "name": "x"}
+    texts[field] = "y" * 1_200_000
+    with AuditLog(path) as log:
+        governor = Governor(POLICY, audit=log)
+        governor.decide(governor.propose("tool_call", texts.pop("name"), {"args": {}}, **texts))
+    assert path.stat().st_size < 100_000
+    verify(path)
+    AuditLog(path).close()
