@@ -9,7 +9,7 @@ import json
 import uuid
 from typing import Annotated, Any, NotRequired
 
-from masfire.adapters.govern_langgraph_calls import failed, unchanged
+from masfire.adapters.govern_langgraph_calls import ensure_threads, failed, unchanged
 from masfire.adapters.govern_langgraph_writes import LOST, rebuilt, shown
 from masfire.adapters.govern_python import RUN, error_of
 from masfire.errors import MissingDependency, UsageError
@@ -82,6 +82,7 @@ def _middleware_class() -> Any:
 
             An agent that another governed one calls as a tool hears that agent, and not the user.
             """
+            ensure_threads()
             named = self.governor.current_run() or _configured()
             run = named or uuid.uuid4().hex
             guard = self.governor.guard

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from masfire.adapters.govern_langgraph_writes import content, is_plain
 from masfire.adapters.govern_python import error_of
 from masfire.governance import Blocked, Governor, Outcome, Proposal, Ruling
+from masfire.governance.live import RUN as GOVERNED
 
 
 class Here(NamedTuple):
@@ -235,7 +236,7 @@ def patch_threads() -> None:
 
     @functools.wraps(start)
     def governed_start(self: Any) -> None:
-        if HERE.get() is not None:
+        if HERE.get() is not None or GOVERNED.get():
             context, run = copy_context(), self.run
 
             def run_in_context() -> None:
@@ -262,12 +263,18 @@ def ensure() -> None:
     import langchain_core.language_models.chat_models as models
     import langchain_core.tools.base as tools
 
+    ensure_threads()
     with _lock:
         if not all(_asks(getattr(tools.BaseTool, name)) for name in ("run", "arun")):
             patch_tools(tools)
         wanted = ("_generate_with_cache", "_agenerate_with_cache", "stream", "astream")
         if not all(_asks(getattr(models.BaseChatModel, name)) for name in wanted):
             patch_models(models)
+
+
+def ensure_threads() -> None:
+    """Make sure that threads and pools which a governed agent uses act in its run."""
+    with _lock:
         if not (_asks(ThreadPoolExecutor.submit) and _asks(threading.Thread.start)):
             patch_threads()
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from masfire.governance import AgentRules, AuditLog, Blocked, Capability, Govern
 from masfire.governance.audit import read
 from tests.support.fake_openai import FakeOpenAI, texts_of
 
+ROOT = Path(__file__).resolve().parents[2]
 CLASSES = (("Berlin", "Paris"), ("green chairs", "oak tables"))
 MAIL = "Please reserve 12 green chairs for our office in Berlin."
 GOOD, BAD = "We reserve 12 green chairs in Berlin.", "We reserve 12 green chairs in Paris."
@@ -149,3 +153,51 @@ def test_a_structured_answer_is_screened_as_well() -> None:
     with FakeOpenAI(reply) as server:
         state = asked(server, Governor(policy()), response_format=ToolStrategy(Order))
     assert state["structured_response"] == Order(city="Berlin", quantity=12)
+
+
+@pytest.mark.parametrize("way", ["thread", "pool"])
+def test_threads_of_a_tool_act_in_the_run_of_its_agent(way: str) -> None:
+    code = f"""
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
+from masfire.adapters.govern_langchain import middleware
+from masfire.governance import Governor, Policy, allow
+from tests.support.governed_systems import _Model
+
+governor = Governor(Policy(agents={{"clerk": allow("look", steps=9), "helper": allow(steps=9)}}))
+runs = []
+
+def help():
+    runs.append(governor.current_run())
+    helper = create_agent(_Model(messages=iter([AIMessage("hi")])), [], middleware=[
+        middleware(governor, agent="helper")])
+    helper.invoke({{"messages": [("user", "help")]}})
+    runs.extend(governor._states)
+
+@tool
+def look() -> str:
+    "Look."
+    runs.append(governor.current_run())
+    if {way!r} == "pool":
+        with ThreadPoolExecutor() as pool:
+            pool.submit(help).result()
+    else:
+        thread = threading.Thread(target=help)
+        thread.start()
+        thread.join()
+    return "seen"
+
+call = AIMessage("", tool_calls=[{{"name": "look", "args": {{}}, "id": "1"}}])
+create_agent(_Model(messages=iter([call, AIMessage("done")])), [look], middleware=[
+    middleware(governor, agent="clerk")]).invoke({{"messages": [("user", "go")]}})
+print(*runs)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )  # a process of its own: a governed graph would have seen to its threads before
+    runs = done.stdout.split()
+    assert len(runs) == 3  # the tool's, its thread's, and the only one that is live
+    assert len(set(runs)) == 1
