@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from masfire.diagnosis.sample import Sample, sample_of
 from masfire.diagnosis.scorer import StepScorer
 from masfire.diagnosis.turns import turns_of
 from masfire.diagnosis.weak import WeakScorer
-from masfire.errors import MasfireError, UsageError
+from masfire.errors import MasfireError, TraceError, UsageError
 from masfire.metrics.truth import truth_of
 from masfire.trace.io import read_trace
 from masfire.trace.model import Trace
@@ -63,7 +64,7 @@ def gather(folder: Path, *, weak: bool = False, most: int = MOST) -> Gathered:
         try:
             found = read_runs(path)
         except MasfireError as error:
-            skipped[f"{path.suffix} files that are no runs ({str(error).splitlines()[0][:80]})"] += 1
+            skipped[f"{path.suffix} files that are no runs ({_reason(error)})"] += 1
             continue
         for run in found:
             runs += 1
@@ -85,6 +86,12 @@ def gather(folder: Path, *, weak: bool = False, most: int = MOST) -> Gathered:
             f"{folder} holds no run to learn from.", hint=f"Passed over: {reasons or 'nothing at all'}."
         )
     return Gathered(tuple(lessons), runs, dict(skipped))
+
+
+def _reason(error: MasfireError) -> str:
+    """Return what is wrong with a file in few words, without its place: many files share a reason."""
+    text = error.reason if isinstance(error, TraceError) else error.message
+    return textwrap.shorten(text.split(": ")[0].rstrip("."), 80, placeholder="…")
 
 
 def learn_to_diagnose(

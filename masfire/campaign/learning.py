@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from masfire.diagnosis.causality import Counterfactual
 from masfire.diagnosis.evidence import Provenance
 from masfire.diagnosis.model import Attribution, Layer, Recognizer
 from masfire.diagnosis.recognition import SchemaEvidence
-from masfire.errors import UsageError
+from masfire.errors import MasfireError, UsageError
 from masfire.knowledge.distill import RuleDistiller
 from masfire.knowledge.memory import Memory
 from masfire.knowledge.model import ErrorSchema, Item, MistakeNote
@@ -80,12 +81,12 @@ def failures(
     with. Only runs that a check refused count as failed; those that nobody judged are passed over, as are
     those that `only` refuses (held-out tasks).
     """
-    twins = _twins(folder)
+    twins = controls(folder)
     for path in _traces(folder):
         trace = read_trace(path)
         if trace.end is None or trace.end.success is not False or not only(trace):
             continue
-        clean = twins.get(_key(trace), ())
+        clean = twins.get(cell_of(trace), ())
         yield diagnosed(path, trace, memory, clean=[read_trace(twin) for twin in clean if twin != path])
 
 
@@ -200,14 +201,14 @@ def _by_likeness(
     """Diagnose what was undecided once more, with the folder's own diagnosed failures as known errors."""
     if not undecided or not learnt:
         return []
-    more, twins = [], _twins(folder)
+    more, twins = [], controls(folder)
     with tempfile.TemporaryDirectory() as scratch, SqliteStore(Path(scratch, "own.sqlite")) as store:
         own = Memory(store, embedder=memory.embedder)
         for one in learnt:
             own.learn(one.schema)
         for path in undecided:
             trace = read_trace(path)
-            clean = [read_trace(twin) for twin in twins.get(_key(trace), ()) if twin != path]
+            clean = [read_trace(twin) for twin in twins.get(cell_of(trace), ()) if twin != path]
             again = diagnosed(path, trace, memory, clean=clean, own=own)
             if again.failure is not None:
                 more.append(_learnt(trace, again.failure, distiller))
@@ -282,14 +283,18 @@ def _traces(folder: Path) -> list[Path]:
     return found
 
 
-def _twins(folder: Path) -> dict[tuple[str, str, int], list[Path]]:
-    """Return the traces of solved fault-free runs by (system, task, seed)."""
+def controls(folder: Path) -> dict[tuple[str, str, int], list[Path]]:
+    """Return the traces of a folder's solved fault-free runs, by the `cell_of` that a failed twin has.
+
+    The folder is a campaign's or one of traces; other files in it are passed over.
+    """
     found: dict[tuple[str, str, int], list[Path]] = {}
     if not (folder / RESULTS_FILE).is_file():
-        for path in _traces(folder):
-            trace = read_trace(path)
-            if trace.end is not None and trace.end.success and not trace.header.faults:
-                found.setdefault(_key(trace), []).append(path)
+        for path in sorted(folder.glob("*.jsonl")):
+            with contextlib.suppress(MasfireError):
+                trace = read_trace(path)
+                if trace.end is not None and trace.end.success and not trace.header.faults:
+                    found.setdefault(cell_of(trace), []).append(path)
         return found
     with Results(folder / RESULTS_FILE, readonly=True) as results:
         for row in results:
@@ -304,7 +309,8 @@ def _origin(path: Path) -> str:
     return folder.parent.name if folder.name == TRACES else folder.name
 
 
-def _key(trace: Trace) -> tuple[str, str, int]:
+def cell_of(trace: Trace) -> tuple[str, str, int]:
+    """Return the system, task and seed of a run."""
     launch = trace.header.launch
     task = launch.get("task") or bytes(trace.header.task).decode("utf-8", "replace") or _task_of(trace)
     return trace.header.system, str(task), trace.header.seed

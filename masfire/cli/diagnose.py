@@ -77,7 +77,8 @@ def command(
     Without a model: from broken contracts, expected calls, a clean twin, repeats of the task, known
     errors, the origin of the answer's facts, and a step scorer learned from your own runs. Says so when
     it does not know. With --confirm the failed run is repeated with a suspect as its clean twin has it:
-    the blame is confirmed when that run passes. Of a folder the runs that did not pass are diagnosed.
+    the blame is confirmed when that run passes. Of a folder the runs that did not pass are diagnosed,
+    compared with its solved controls.
 
     \b
     Exit code 0 when every culprit is known, 3 when one is not, 2 when a file could not be diagnosed;
@@ -86,6 +87,7 @@ def command(
     \b
     Examples:
       masfire diagnose bad.jsonl --contracts all --clean good.jsonl
+      masfire diagnose results/first --contracts all
       masfire diagnose --fit results/first --contracts all --out scorer.json
       masfire diagnose bad.jsonl --scorer scorer.json --memory .masfire/memory.sqlite --format json
       masfire diagnose results/first/traces/0a1b.jsonl --confirm results/first --blame

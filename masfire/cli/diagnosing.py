@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from masfire.adapters.foreign import read_runs
 from masfire.adapters.imported import Imported, read_json
 from masfire.campaign.confirm import Confirmed, confirm, pair_of
 from masfire.campaign.fitting import gather, learn_to_diagnose, siblings
-from masfire.campaign.runner import TRACES
+from masfire.campaign.learning import cell_of, controls
+from masfire.campaign.runner import RESULTS_FILE, TRACES
 from masfire.checking import resolve
 from masfire.cli.options import print_json
 from masfire.contracts.model import Contract
@@ -109,34 +110,42 @@ def diagnosed(paths: Sequence[str], asked: Asked, *, form_in: str) -> Report:
             memory=_memory(stack, asked.memory),
             ask=_model(stack, asked.model),
         )
-        for path, given in _files(paths):
+        for path, solved in _files(paths, own=not asked.clean and not asked.confirm):
             try:
                 for run in read_runs(path, form=form_in):
-                    if not given and run.trace.end is not None and run.trace.end.success:
+                    if solved is not None and run.trace.end is not None and run.trace.end.success:
                         passed += 1
                         continue
-                    results.append(_diagnosed(path, run, asked, evidence))
+                    twins = (solved or {}).get(cell_of(run.trace), ())
+                    results.append(_diagnosed(path, run, asked, evidence, twins))
             except MasfireError as error:
                 refused.append((path, error))
     return Report(tuple(results), tuple(refused), passed)
 
 
-def _files(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield each file, and whether it was named itself: of a folder all logs, of a campaign its traces."""
+Controls = Mapping[tuple[str, str, int], Sequence[Path]]
+
+
+def _files(paths: Sequence[str], *, own: bool) -> Iterator[tuple[str, Controls | None]]:
+    """Yield each file; of a folder all logs, each with the folder's controls (when its `own` are wanted)."""
     for path in map(Path, paths):
         if not path.is_dir():
-            yield str(path), True
+            yield str(path), None
             continue
         inner = path / TRACES
         folder = inner if inner.is_dir() else path
         found = sorted(one for one in folder.iterdir() if one.suffix in (".json", ".jsonl"))
         if not found:
             raise UsageError(f"{folder} holds no traces or logs (*.jsonl, *.json).")
-        yield from ((str(one), False) for one in found)
+        solved = controls(path if (path / RESULTS_FILE).is_file() else folder) if own else {}
+        yield from ((str(one), solved) for one in found)
 
 
-def _diagnosed(path: str, run: Imported, asked: Asked, evidence: _Evidence) -> Diagnosed:
-    twins, warnings = _twins(run, asked, evidence.clean)
+def _diagnosed(
+    path: str, run: Imported, asked: Asked, evidence: _Evidence, solved: Sequence[Path]
+) -> Diagnosed:
+    clean = evidence.clean or tuple((str(one), read_trace(one)) for one in solved)
+    twins, warnings = _twins(run, asked, clean)
     layers = _layers(run, asked, evidence, twins)
     judge: ModelJudge | None = None
     if evidence.ask is not None:

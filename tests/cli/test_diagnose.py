@@ -101,6 +101,8 @@ def test_of_a_folder_the_runs_that_did_not_pass_are_diagnosed(tmp_path, capsys):
     )
     printed = capsys.readouterr()
     assert "bad.jsonl: run r," in printed.out
+    assert "1. step #5  clerk" in printed.out
+    assert "because (counterfactual)" in printed.out  # the folder's own control is the twin
     assert "good.jsonl: run" not in printed.out
     assert "1 runs that passed were left out" in printed.err
     (tmp_path / "none").mkdir()

@@ -63,9 +63,10 @@ def test_foreign_files_between_the_logs_are_passed_over_and_counted(tmp_path, ca
     for index in range(10):
         logs.write(tmp_path / "runs", f"{index}.json", logs.whowhen(culprit=index % 4, question=f"q{index}"))
     logs.write(tmp_path / "runs", "settings.json", {"color": "blue"})
+    logs.write(tmp_path / "runs", "more.json", {"color": "red"})
     code, result = asked(capsys, "--fit", tmp_path / "runs", "--out", tmp_path / "fit.json")
     assert (code, result["used"]) == (0, 10)
-    assert [count for reason, count in result["skipped"].items() if "no runs" in reason] == [1]
+    assert [count for reason, count in result["skipped"].items() if "no runs" in reason] == [2]
     assert result["layers"][0]["weights"].keys() >= {"learned"}
 
 
@@ -119,3 +120,11 @@ def test_a_model_that_names_no_step_is_told(folder, capsys):
         _, (found,) = asked(capsys, failed_trace(folder), "--model", server.url)
     assert len(found["warnings"]) == 1
     assert "it answered 'I like cheese.', which names none of the steps" in found["warnings"][0]
+
+
+def test_a_campaigns_folder_is_diagnosed_with_its_controls(folder, capsys):
+    code, found = asked(capsys, folder)
+    assert code in (0, 3)
+    assert found
+    assert any("counterfactual" in one["layers"] for one in found)
+    assert not any(one["warnings"] for one in found)
