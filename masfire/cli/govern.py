@@ -205,6 +205,12 @@ class _Tally:
         whole = self.on_clean.total()
         return self.on_clean[outcome] / whole if whole else 0.0
 
+    def never(self) -> Sequence[Remark]:
+        """Return what in the policy can never take effect, whatever is recorded."""
+        from masfire.governance.review import WARNING, review
+
+        return [remark for remark in review(self.policy) if remark.level == WARNING]
+
     def unused(self) -> Sequence[Remark]:
         """Return the rules that nothing recorded met."""
         from masfire.governance.review import unused
@@ -235,6 +241,7 @@ class _Tally:
                      "reason": one.reason} for path, one in self.shown
                 ],
             },
+            "warnings": [{"rule": one.where, "message": one.message} for one in self.never()],
             "unused": [{"rule": one.where, "message": one.message} for one in self.unused()],
             "damaged": self.damaged,
         }  # fmt: skip
@@ -260,6 +267,8 @@ class _Tally:
         for path, one in self.shown:
             why = one.reason or one.rule
             yield f"  {one.outcome} {printable(path)} #{one.step} {printable(one.agent)}: {printable(why)}"
+        for remark in self.never():
+            yield f"warning: {printable(remark.where)}: {printable(remark.message)}"
         for remark in self.unused():
             yield f"unused: {printable(remark.where)}: {printable(remark.message)}"
         for damage in self.damaged:

@@ -138,3 +138,12 @@ def test_dry_run_of_an_empty_folder_says_why(folder: Path, capsys: pytest.Captur
     (folder / "empty").mkdir()
     assert execute(["govern", "dry-run", str(folder / "empty"), "--policy", str(folder / "policy.yaml")]) == 3
     assert "No trace (*.jsonl) in" in capsys.readouterr().err
+
+
+def test_dry_run_tells_what_never_takes_effect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy.yaml").write_text(POLICY + "    budget: {money: 2}\n")
+    arguments = ["govern", "dry-run", str(folder), "--policy", str(folder / "policy.yaml")]
+    assert execute(arguments) == 0
+    assert "warning: clerk/budget/money: No tool has a `cost`" in capsys.readouterr().out
+    assert execute([*arguments, "--format", "json"]) == 0
+    assert [one["rule"] for one in json.loads(capsys.readouterr().out)["warnings"]] == ["clerk/budget/money"]
