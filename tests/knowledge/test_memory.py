@@ -7,6 +7,8 @@ import pytest
 
 from masfire.knowledge.memory import Memory, Settings
 from masfire.knowledge.store import SqliteStore
+from masfire.trace.model import Header, Message, Step, Trace
+from masfire.trace.payload import pack
 from tests.support.lessons import schema
 
 NUMBER = ["claim:new-number", "kind:message", "claim:conflict"]
@@ -126,3 +128,32 @@ def test_values_are_frozen():
     with pytest.raises(AttributeError):
         schema("hallucination", NUMBER).support = 3
     assert msgspec.json.decode(msgspec.json.encode(schema("x", NUMBER)), type=type(schema("x", NUMBER)))
+
+
+def test_what_one_origin_alone_taught_is_left_out_when_asked(memory):
+    def recognised(origin):
+        return [one.schema for one in memory.apart_from(origin).recognize(LIED)]
+
+    own = memory.learn(schema("hallucination", NUMBER, role="b", origin="first"))
+    assert recognised("second") == [own.id]
+    assert recognised("first") == []
+    other = memory.learn(schema("hallucination", NUMBER, role="b", origin="second", run="r2"))
+    assert other.id == own.id
+    assert recognised("first") == recognised("second") == [own.id]
+
+
+def test_a_failure_is_merged_into_its_own_schema_and_never_into_what_others_share(memory):
+    general = schema("hallucination", NUMBER, general=True)
+    memory.file(general)
+    learnt = memory.learn(schema("hallucination", NUMBER, text="amount", run="r2"))
+    assert learnt.id != general.id
+    assert memory.learn(schema("hallucination", NUMBER, text="amount", run="r2")) == learnt
+
+
+LIED = Trace(
+    Header(run="x"),
+    (
+        Step(0, 0.0, "user", Message(("a",), pack({"quantity": 8}))),
+        Step(1, 1.0, "a", Message(("b",), pack({"quantity": 9})), parents=(0,)),
+    ),
+)

@@ -113,3 +113,32 @@ def test_notes_are_handed_out_by_role_and_fault(notebook):
         notebook.settle(note, judge(items(WIN)))
     assert {note.subject.role for note in notebook.accepted(role="writer")} == {"writer"}
     assert {note.subject.fault for note in notebook.accepted(fault="x")} == {"x"}
+
+
+def test_a_failure_is_counted_once(notebook):
+    for runs, support in ((["r1", "r2"], 2), (["r1", "r2"], 2), (["r2", "r3"], 3)):
+        (note,) = notebook.propose([failure(run) for run in runs])
+        notebook.file([note])
+        assert (note.support, len(note.evidence)) == (support, support)
+    assert len(list(notebook.store.notes())) == 1
+
+
+def test_an_accepted_note_stays_so_when_it_is_proposed_again(notebook):
+    (note,) = notebook.propose([failure("r1")], way="rewrite")
+    kept = notebook.settle(note, judge(items(WIN), way="rewrite"))
+    (again,) = notebook.propose([failure("r1"), failure("r2")])
+    notebook.file([again])
+    assert [(one.status, one.trial, one.support) for one in notebook.store.notes()] == [
+        (ACCEPTED, kept.trial, 2)
+    ]
+    assert notebook.settle(again, judge(items(LOSS), way="prompt")).status == ACCEPTED
+    assert notebook.settle(again, judge(items(LOSS), way="rewrite")).status == REJECTED
+
+
+def test_a_proposal_replaces_the_older_one_of_its_subject(notebook):
+    notebook.file(notebook.propose([failure("r1")]))
+    (other,) = notebook.propose([failure("r2", traits=("claim:conflict",))])
+    notebook.file([other])
+    assert [one.id for one in notebook.store.notes()] == [other.id]
+    assert other.support == 2
+    assert any(what == "superseded" for _, what, _, _ in notebook.store.journal())
