@@ -11,6 +11,10 @@ from masfire.cli import EXIT_CODES
 from masfire.cli.options import formatted, print_json
 
 
+UNCLASSIFIED = "unclassified"
+"""What `learn` calls an error that no sign gives away (`masfire.recovery.blaming.OTHER`)."""
+
+
 @click.group(name="taxonomy", epilog=EXIT_CODES)
 def command() -> None:
     """List, explain and map kinds of errors: the 15 faults, MAST, TRAIL, AgentRx and others.
@@ -71,7 +75,7 @@ def explain(kind: str, form: str) -> None:
     from masfire import taxonomy
     from masfire.knowledge.questions import known_trait
 
-    if known_trait(kind):
+    if known_trait(kind) or kind == UNCLASSIFIED:
         _explain_sign(kind, form)
         return
     place, identity = _parted(kind)
@@ -99,11 +103,15 @@ def _explain_sign(sign: str, form: str) -> None:
     from masfire.knowledge.questions import question_of
 
     right, wrong = ADVICE.get(sign, ("", ""))
+    if sign == UNCLASSIFIED:
+        asks = "Did the step make the run fail though no sign gives it away?"
+    else:
+        asks = question_of(sign)
     if form == "json":
-        print_json({"sign": sign, "question": question_of(sign), "wrong": wrong, "right": right})
+        print_json({"sign": sign, "question": asks, "wrong": wrong, "right": right})
         return
     click.echo(f"{sign}  a sign that a step shows, not a kind of a taxonomy")
-    click.echo(f"  asks     {question_of(sign)}")
+    click.echo(f"  asks     {asks}")
     if wrong:
         click.echo(f"  wrong    {wrong}")
         click.echo(f"  right    {right}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from masfire.cli import execute
+from masfire.cli.taxonomy import UNCLASSIFIED
+from masfire.recovery.blaming import OTHER
 
 
 def test_signs_that_diagnose_and_learn_print_are_explained(capsys):
@@ -13,6 +15,12 @@ def test_signs_that_diagnose_and_learn_print_are_explained(capsys):
     assert execute(["taxonomy", "explain", "then:over", "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["question"] == "Does the run end without any later message?"
+
+
+def test_what_learn_calls_an_error_without_a_sign_is_explained(capsys):
+    assert UNCLASSIFIED == OTHER
+    assert execute(["taxonomy", "explain", OTHER]) == 0
+    assert "no sign gives it away" in capsys.readouterr().out
 
 
 def test_a_taxonomy_is_no_kind_of_error(capsys):
