@@ -40,8 +40,9 @@ def command(
     """Learn from the failed runs in DIR: a campaign's folder, or a folder of traces.
 
     Each failure is diagnosed without its ground truth, compared with the folder's solved fault-free run of
-    the same task and seed; a failure is counted once, however often you learn from it. What it looks like is remembered as a schema,
-    and failures of one subject make one note, which helps nobody before a trial accepted it (--try).
+    the same task and seed; a failure is counted once, however often you learn from it. What it looks like
+    is remembered as a schema, and failures of one subject make one note, which helps nobody before a trial
+    accepted it (--try).
 
     \b
     Exit code 0 when something was learnt, 3 when no failed run could be diagnosed.

@@ -10,7 +10,6 @@ import click
 from masfire.cli import EXIT_CODES
 from masfire.cli.options import formatted, print_json
 
-
 UNCLASSIFIED = "unclassified"
 """What `learn` calls an error that no sign gives away (`masfire.recovery.blaming.OTHER`)."""
 
