@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
+from masfire.knowledge.model import ACCEPTED
+from masfire.knowledge.store import SqliteStore
 from tests.support.fake_openai import FakeOpenAI
+from tests.support.lessons import note
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -121,6 +124,18 @@ def test_the_policy_governs_the_example(tmp_path: Path) -> None:
     booked, blocked = done.stdout.splitlines()
     assert booked == "booked 12"
     assert "quantity" in blocked
+
+
+def test_the_lessons_are_used(tmp_path: Path) -> None:
+    [block] = [block for block in PYTHON if "lessons" in block.note]
+    (tmp_path / ".masfire").mkdir()
+    with SqliteStore(tmp_path / ".masfire" / "memory.sqlite") as store:
+        store.put(note(status=ACCEPTED))
+    done = subprocess.run(
+        [sys.executable, "-c", block.code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "We booked 12 lamps.\n"
 
 
 def test_commands_in_the_readme_exist() -> None:
