@@ -99,6 +99,6 @@ def test_the_plan_is_wrong_at_a_line(
     ):
         assert execute(command) == 2
         said = capsys.readouterr().err
-        assert re.search(rf"{re.escape(str(path))}:{line}:\d+: tasks: ", said)
+        assert re.search(rf"{re.escape(str(path))}:{line}:\d+: tasks\S*: ", said)
         assert told in said
         assert not (tmp_path / "out").exists()
