@@ -31,6 +31,7 @@ from masfire.diagnosis.attribute import agent_shares
 from masfire.diagnosis.model import Case, Label
 from masfire.diagnosis.sample import Sample, sample_of
 from masfire.diagnosis.scorer import StepScorer, compared
+from masfire.errors import UsageError
 from masfire.metrics.statistics import wilson
 
 SUBSETS = ("algorithm_generated", "hand_crafted")
@@ -61,14 +62,16 @@ class Item:
 
     def __init__(self, path: Path) -> None:
         read = whowhen.read(path)
-        assert read.label is not None
+        if read.label is None:
+            raise UsageError("It has no label (`mistake_agent`, `mistake_step`).", where=str(path))
         self.subset = path.parent.name
         self.label: Label = read.label
         self.group = read.group
         self.sample: Sample = sample_of(Case(read.trace, read.label, read.group, read.trace.header.system))
         self.steps = [turn.step for turn in self.sample.features.candidates]
         self.agents = [turn.agent.lower() for turn in self.sample.features.candidates]
-        self.last = len(read.trace.steps) - 1
+        if not self.steps:
+            raise UsageError("No agent speaks in it.", where=str(path))
 
     @property
     def guilty(self) -> str:
@@ -84,7 +87,17 @@ def load(folder: Path) -> list[Item]:
     paths = [path for subset in SUBSETS for path in sorted((folder / subset).glob("*.json"))]
     if not paths:
         sys.exit(f"{folder} holds no algorithm_generated/*.json or hand_crafted/*.json.")
-    return [Item(path) for path in paths]
+    items, left_out = [], []
+    for path in paths:
+        try:
+            items.append(Item(path))
+        except UsageError as error:
+            left_out.append(str(error))
+    if left_out:
+        print(f"{len(left_out)} of {len(paths)} logs are left out:", *left_out, sep="\n  ", file=sys.stderr)
+    if not items:
+        sys.exit(f"{folder} holds no log that can be used.")
+    return items
 
 
 # Methods ---------------------------------------------------------------------------------------------
