@@ -39,7 +39,9 @@ class Ready(NamedTuple):
 def ready_of(rule: Rule) -> Ready:
     """Return a rule with its formulas reduced and its outer quantifiers made free variables."""
     if isinstance(rule, Response):
-        left, right = (twins(core(stripped(part))) for part in (rule.trigger, rule.response))
+        said = (stripped(rule.trigger), stripped(rule.response))
+        scope = free(said)
+        left, right = (twins(core(part, scope)) for part in said)
         return Ready(rule, left, right, tuple(sorted(free(left))), stripped(rule.trigger))
     if isinstance(rule, (Payload, Judge)):
         return Ready(rule, None, twins(core(stripped(rule.when))), (), stripped(rule.when))
@@ -112,7 +114,9 @@ def looks_at_step(ready: Ready) -> bool:
 def _now(node: Any) -> bool:
     if isinstance(node, tuple):
         return any(map(_now, node))
-    if isinstance(node, (Once, Count, Sum, Last)) or type(node).__name__ in ("Since", "Interval"):
+    if isinstance(node, Last):  # what was before the last step
+        return True
+    if isinstance(node, (Once, Count, Sum)) or type(node).__name__ in ("Since", "Interval"):
         return _windowed(node)
     if isinstance(node, (And, Or, Not, Exists, Prev)):
         return any(_now(getattr(node, name)) for name in node.__struct_fields__ if name != "span")

@@ -40,10 +40,10 @@ def compare(contract: Contract, trace: list[Step]) -> None:
         status = said[0].status if said else StepStatus.VACUOUS
         assert status is expected, f"step {i}: {status} instead of {expected}"
         if said:
-            mine = sorted(
+            mine = [
                 tuple(value for _, value in found.binding)[len(contract.key) :]
                 for found in said[0].violations
-            )
+            ]
             assert sorted(map(str, mine)) == sorted(str(tuple(map(thawed, values))) for values in bad)
 
 

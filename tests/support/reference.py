@@ -118,7 +118,7 @@ class Reference:
     def domain(self, name: str, scope: Any, index: int) -> list[Any]:
         seen: dict[Any, None] = {}
         for j in self.upto(index):
-            for atom in atoms_of(scope):
+            for atom in atoms_of(scope, name):
                 for value in self._shown(atom, name, j):
                     seen[value] = None
         return list(seen)
@@ -324,6 +324,8 @@ class Reference:
             for rule in self.contract.rules:
                 assert isinstance(rule, AtEnd)
                 formula = rule.formula
+                while isinstance(formula, Forall):  # outermost, as in every rule
+                    formula = formula.operand
                 if rule.applies is not None:
                     formula = Implies(Once(rule.applies), formula)
                 self._rule(formula, last, seen, set())
@@ -363,14 +365,15 @@ class Reference:
         )
 
 
-def atoms_of(node: Any) -> list[Atom]:
-    """Return the atoms in a tree, the outer before the inner."""
+def atoms_of(node: Any, name: str) -> list[Atom]:
+    """Return the atoms in a tree, the outer before the inner, but for those where another `name` is bound."""
     if isinstance(node, tuple):
-        return [atom for part in node for atom in atoms_of(part)]
-    if not hasattr(node, "__struct_fields__"):
+        return [atom for part in node for atom in atoms_of(part, name)]
+    if not hasattr(node, "__struct_fields__") or (isinstance(node, (Exists, Forall)) and node.name == name):
         return []
     mine = [node] if isinstance(node, Atom) else []
-    return mine + [atom for name in node.__struct_fields__ for atom in atoms_of(getattr(node, name))]
+    fields = (getattr(node, field) for field in node.__struct_fields__)
+    return mine + [atom for part in fields for atom in atoms_of(part, name)]
 
 
 def free_of(node: Any) -> frozenset[str]:
