@@ -194,6 +194,30 @@ def test_a_fork_while_another_thread_records_does_not_hang(tmp_path: Path) -> No
     assert [step.step for step in trace.steps] == list(range(len(trace)))
 
 
+def test_a_fork_between_a_steps_line_and_its_place_in_history(tmp_path: Path) -> None:
+    """The child does not know the step that was just written, and numbers its own as if it were not there."""
+
+    class Forking(TraceWriter):
+        def write(self, step: Step) -> Step:
+            stored = super().write(step)
+            if step.step == 2 and step.agent == "parent":
+                child = os.fork()
+                if child == 0:
+                    recorder.submit("child", say("from the child"))
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+            return stored
+
+    recorder = Recorder(HEADER, sink=Forking(tmp_path / "t", HEADER))
+    for number in range(4):
+        recorder.submit("parent", say(str(number)))
+    recorder.finish("completed")
+    trace = read_trace(tmp_path / "t")
+    assert [step.value for step in trace.of_agent("parent")] == ["0", "1", "2", "3"]
+    assert [step.value for step in trace.of_agent("child")] == ["from the child"]
+    assert [step.step for step in trace.steps] == list(range(5))
+
+
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "t"
     first = Recorder(HEADER, sink=TraceWriter(path, HEADER))

@@ -379,6 +379,10 @@ _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 def _fresh_locks() -> None:
     for recorder in list(_recorders):  # a thread of the parent may have held the lock at the fork
         recorder._lock = threading.RLock()
+        own = len(recorder.steps)  # and have written a step that this process does not know
+        recorder._context.forget(own)
+        if isinstance(getattr(recorder._sink, "steps", None), int):
+            recorder._sink.steps = own  # type: ignore[union-attr]
 
 
 os.register_at_fork(after_in_child=_fresh_locks)
