@@ -138,6 +138,7 @@ def stored(
 def _lists(request: Payload) -> dict[str, list[msgspec.Raw]]:
     try:
         fields = _split.decode(request)
-        return {name: _items.decode(fields[name]) for name in LISTS if name in fields}
     except msgspec.MsgspecError:
         return {}
+    found = ((name, fields[name]) for name in LISTS if name in fields)
+    return {name: _items.decode(raw) for name, raw in found if bytes(raw).startswith(b"[")}

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import httpx2
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from masfire.adapters import chat_codec, responses_codec
@@ -81,7 +81,11 @@ def through(run: Recorder, path: str, body: Any, reply: Any) -> tuple[Any, Any]:
     return request, left[0]
 
 
+TWICE = {"messages": [{"role": "user", "content": "long enough to be stored once and referred to"}]}
+
+
 @settings(deadline=None, max_examples=60)
+@example(bodies=[TWICE | {"tools": None}, TWICE], reply=None)
 @given(bodies=st.lists(CHAT, min_size=1, max_size=3), reply=JSON)
 def test_any_chat_request_passes_untouched(bodies: list[Any], reply: Any) -> None:
     run = Recorder(Header("law"), interceptors=[lambda step, history: (step,)])
